@@ -1,0 +1,151 @@
+/* The configuration: strict INI text plus `section.key=value` overrides, parsed through tables of options.
+ *
+ * Each room describes its section once, as a struct and a table of nt_option that says where in the struct a
+ * key goes (offsetof), its type, default, range and help. That table drives parsing, `nntrain help config`,
+ * the printed run configuration and its hash. A key that is in no table is an error with file, line and the
+ * nearest valid name. Fixed sections ([run], [data], ...) appear at most once; [layer NAME] sections are
+ * groups, kept in order, and are parsed against the table of their layer type by the model builder. */
+#ifndef NT_CORE_CONFIG_H
+#define NT_CORE_CONFIG_H
+
+#include "core/status.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+typedef enum nt_option_type {
+    NT_OPTION_INT,      /* int64_t */
+    NT_OPTION_FLOAT,    /* double; finite */
+    NT_OPTION_BOOL,     /* bool; yes|no|true|false|on|off|1|0 */
+    NT_OPTION_STRING,   /* const char *; NULL when unset and the default is NULL */
+    NT_OPTION_ENUM,     /* int: index into `choices` */
+    NT_OPTION_PAIR,     /* int64_t[2]: "3" (both) or "3, 5" (height, width) */
+    NT_OPTION_NAMES,    /* nt_names: comma separated */
+    NT_OPTION_FLOATS,   /* nt_floats: comma separated */
+    NT_OPTION_INTS,     /* nt_ints: comma separated */
+    NT_OPTION_INTERVAL, /* nt_interval: "1 epoch", "500 steps", "10 minutes", "never" */
+} nt_option_type;
+
+typedef struct nt_names {
+    int n;
+    const char **name;
+} nt_names;
+
+typedef struct nt_floats {
+    int n;
+    double *value;
+} nt_floats;
+
+typedef struct nt_ints {
+    int n;
+    int64_t *value;
+} nt_ints;
+
+typedef enum nt_interval_unit { NT_NEVER, NT_STEPS, NT_EPOCHS, NT_MINUTES } nt_interval_unit;
+
+typedef struct nt_interval {
+    nt_interval_unit unit;
+    double count; /* > 0 unless NT_NEVER */
+} nt_interval;
+
+/* Flags of an option. */
+enum {
+    NT_OPTION_REQUIRED = 1, /* no default: must be given */
+    NT_OPTION_FREE = 2,     /* may change between save and resume; not part of the config hash */
+    NT_OPTION_SAME = 4,     /* NT_OPTION_PAIR only: the word `same` is allowed and stored as {-1, -1} */
+};
+
+typedef struct nt_option {
+    const char *key;
+    nt_option_type type;
+    size_t offset;              /* in the section's struct */
+    const char *def;            /* default, as text in the config syntax; NULL: zero / unset */
+    double min, max;            /* inclusive range for numbers and each list element; both 0: no limit */
+    const char *const *choices; /* NULL-terminated words of an NT_OPTION_ENUM */
+    unsigned flags;
+    const char *help; /* one line */
+} nt_option;
+
+typedef struct nt_section {
+    const char *name; /* "optimizer"; for layer types the type's name */
+    const char *help; /* one line */
+    size_t size;      /* bytes of the struct */
+    const nt_option *options;
+    int n_options;
+} nt_section;
+
+#define NT_N_ELEMS(array) ((int)(sizeof(array) / sizeof((array)[0])))
+
+typedef struct nt_config nt_config; /* owns all strings and structs it hands out */
+
+/* One [layer NAME] group as written. */
+typedef struct nt_config_group {
+    const char *name; /* NAME: [A-Za-z0-9_.-]{1,64}, unique */
+    int line;         /* of the header */
+    int index;        /* order of appearance */
+} nt_config_group;
+
+/* Reads and checks `path` and the overrides ("section.key=value", also "layer.NAME.key=value") against
+ * `sections` (NULL-terminated list). `path` may be NULL: defaults and overrides only. Errors:
+ * NT_ERR_NO_INPUT, NT_ERR_CONFIG with "file:line:col: ...". */
+NT_MUST nt_status nt_config_load(nt_config **out, const char *path, const char *const *overrides,
+                                 int n_overrides, const nt_section *const *sections);
+
+/* The same from text in memory (n_bytes, may hold anything); `origin` stands for the file in messages. */
+NT_MUST nt_status nt_config_parse(nt_config **out, const char *origin, const char *text, size_t n_bytes,
+                                  const char *const *overrides, int n_overrides,
+                                  const nt_section *const *sections);
+
+void nt_config_destroy(nt_config *config);
+
+/* The parsed struct of a fixed section, defaults filled in; owned by config; never NULL for a listed section.
+ */
+const void *nt_config_section(const nt_config *config, const nt_section *section);
+
+/* Whether the user (file or override) gave this key of a fixed section. */
+bool nt_config_given(const nt_config *config, const char *section, const char *key);
+
+/* Fails with NT_ERR_CONFIG, the position of section.key in the user's file, and the printf-style message. For
+ * checks that need more than the table knows. */
+NT_MUST nt_status nt_config_fail(const nt_config *config, const char *section, const char *key,
+                                 const char *format, ...) NT_PRINTF(4);
+
+/* [layer NAME] groups in order. */
+int nt_config_n_groups(const nt_config *config);
+const nt_config_group *nt_config_get_group(const nt_config *config, int index);
+
+/* Raw value of a key of a group, or NULL. Owned by config. */
+const char *nt_config_group_value(const nt_config *config, const nt_config_group *group, const char *key);
+
+/* Parses a group against two tables into two structs: `common` (keys every layer has: type, input,
+ * activation, ...) and `section` (the layer type's). Unknown keys are errors; zero-fills and sets defaults
+ * first. Strings and lists are owned by config. */
+NT_MUST nt_status nt_config_parse_group(nt_config *config, const nt_config_group *group,
+                                        const nt_section *common, void *common_out, const nt_section *section,
+                                        void *out);
+
+/* As nt_config_fail, for a key of a group (key may be NULL: the header's line). */
+NT_MUST nt_status nt_config_fail_group(const nt_config *config, const nt_config_group *group, const char *key,
+                                       const char *format, ...) NT_PRINTF(4);
+
+/* Fills *out with the defaults of a section (for tests and for layers made by code). String defaults point
+ * into the table. */
+NT_MUST nt_status nt_section_defaults(const nt_section *section, void *out);
+
+/* The whole resolved configuration as INI text that parses back to itself: every section, every key, groups
+ * as written. malloc'ed; the caller frees. */
+NT_MUST nt_status nt_config_text(const nt_config *config, char **out);
+
+/* Hash over the canonical text of all options that are not NT_OPTION_FREE: equal on all ranks, and between
+ * save and resume. XXH3-64. */
+uint64_t nt_config_hash(const nt_config *config);
+
+/* Lists the differences in non-free (fatal) and free keys between two configs, one per line "section.key: 'a'
+ * -> 'b'", into `text`; returns the number of fatal ones. */
+int nt_config_diff(const nt_config *before, const nt_config *after, char *text, size_t n_bytes);
+
+/* Prints a section's table for `nntrain help config`. */
+void nt_section_print_help(const nt_section *section, FILE *out);
+
+#endif

@@ -1,0 +1,100 @@
+/* What a layer means: its options, shape inference, parameters and their initialisation. No arithmetic, no
+ * device, no rank.
+ *
+ * A layer type is a const nt_layer_ops in a file of core/layers and one line in the list of core/layer.c;
+ * losses are layers with two inputs (output, target) in a second list. The arithmetic is in the backends,
+ * found by the type's name (core/op.h). Shapes here are per sample: (C, H, W) or (F). */
+#ifndef NT_CORE_LAYER_H
+#define NT_CORE_LAYER_H
+
+#include "core/config.h"
+#include "core/tensor.h"
+
+#define NT_NAME_BYTES 128
+#define NT_MAX_PARAMS 4
+
+typedef enum nt_param_role {
+    NT_PARAM_WEIGHT, /* trained, with weight decay */
+    NT_PARAM_BIAS,   /* trained, no decay unless asked */
+    NT_PARAM_NORM,   /* scale and shift of a normalisation: trained, no decay unless asked */
+    NT_PARAM_STAT,   /* running statistic: its gradient slot carries the batch's statistic, see
+                        core/layers/batchnorm.h */
+} nt_param_role;
+
+typedef enum nt_init_type {
+    NT_INIT_CONSTANT,     /* value a */
+    NT_INIT_NORMAL,       /* mean a, standard deviation b */
+    NT_INIT_TRUNC_NORMAL, /* mean a, standard deviation b, redrawn outside +-2 b */
+    NT_INIT_UNIFORM,      /* in [a, b) */
+    NT_INIT_KAIMING,      /* He et al. 2015: normal with std gain a / sqrt(fan_in), a = sqrt(2) for relu */
+    NT_INIT_XAVIER,       /* Glorot & Bengio 2010: uniform in +-a sqrt(6 / (fan_in + fan_out)) */
+} nt_init_type;
+
+typedef struct nt_init {
+    nt_init_type type;
+    double a, b;
+    int64_t fan_in, fan_out;
+} nt_init;
+
+/* One parameter of a layer, in canonical row-major form. */
+typedef struct nt_param {
+    const char *name; /* "weight"; full name is "<layer>.<name>" */
+    nt_shape shape;
+    nt_param_role role;
+    nt_init init;
+} nt_param;
+
+typedef struct nt_layer nt_layer;
+
+typedef struct nt_layer_ops {
+    nt_section
+        section; /* name = the type as written in the config and as looked up in backends; option table */
+    int min_inputs, max_inputs; /* max -1: any number */
+    bool takes_batchnorm;       /* `batchnorm = yes` is allowed (linear, conv2d) */
+    bool is_loss; /* second input is the target; output is (2): loss and correct (0 or 1) of the sample */
+    /* From layer->in and layer->options: checks them, sets layer->out and layer->param. Errors name shapes.
+     */
+    nt_status (*infer)(nt_layer *layer);
+    /* Multiplications and additions of a forward pass of one sample. Optional: 0. */
+    int64_t (*flops)(const nt_layer *layer);
+} nt_layer_ops;
+
+/* A node of the graph. */
+struct nt_layer {
+    char name[NT_NAME_BYTES];
+    const nt_layer_ops *ops;
+    void *options;      /* ops->section.size bytes */
+    bool has_batchnorm; /* a batchnorm node follows: `bias = auto` means no */
+    int n_inputs;
+    int *input;   /* indices of nodes; for losses input[1] is NT_NODE_TARGET */
+    nt_shape *in; /* per-sample shapes of the inputs */
+    nt_shape out;
+    int n_params;
+    nt_param param[NT_MAX_PARAMS];
+    int group; /* config group it came from; -1 if none */
+};
+
+/* Adds a parameter to a layer that is being inferred. */
+void nt_layer_add_param(nt_layer *layer, const char *name, nt_shape shape, nt_param_role role, nt_init init);
+
+/* The layer type or loss of that name; NULL if there is none. */
+const nt_layer_ops *nt_layer_find(const char *type);
+const nt_layer_ops *nt_loss_find(const char *type);
+
+/* NULL-terminated names for messages and help. */
+const char *const *nt_layer_types(void);
+const char *const *nt_loss_types(void);
+
+/* Keys that linear and conv2d share for initial weights. Embed as `init` in the options and
+ * NT_INIT_OPTIONS(type) in the table. */
+typedef struct nt_init_options {
+    int type; /* enum below: auto (kaiming uniform as PyTorch's default layers: +-1/sqrt(fan_in)), kaiming,
+                 xavier, normal, truncated_normal, zeros, ones */
+    double
+        gain; /* kaiming, xavier: 0 = by the activation that follows (sqrt 2 for relu family, 1 otherwise) */
+    double std; /* normal, truncated_normal */
+    double
+        bias; /* constant for the bias; with init = auto and bias_init not given: uniform +-1/sqrt(fan_in) */
+} nt_init_options;
+
+#endif

@@ -1,0 +1,25 @@
+/* Activations: one layer type with a function inside, so that backends can fuse it into the layer before. */
+#ifndef NT_CORE_LAYERS_ACTIVATION_H
+#define NT_CORE_LAYERS_ACTIVATION_H
+
+typedef enum nt_activation {
+    NT_ACT_NONE,
+    NT_ACT_THRESHOLD, /* x >= 0 ? 1 : 0 (perceptron); backward passes dy through unchanged (straight-through
+                         estimator) */
+    NT_ACT_LOGISTIC,  /* 1 / (1 + exp(-beta x)) */
+    NT_ACT_TANH,
+    NT_ACT_RELU,
+    NT_ACT_LEAKY_RELU, /* x > 0 ? x : alpha x */
+    NT_ACT_ELU,        /* x > 0 ? x : alpha (exp(x) - 1) */
+    NT_ACT_GELU,       /* x Phi(x), exact (erf) */
+    NT_ACT_SILU,       /* x / (1 + exp(-x)) */
+    NT_N_ACTIVATIONS,
+} nt_activation;
+
+typedef struct nt_activation_options {
+    nt_activation function;
+    double alpha; /* leaky_relu (default 0.01), elu (default 1) */
+    double beta;  /* logistic: slope, default 1 */
+} nt_activation_options;
+
+#endif

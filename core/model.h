@@ -1,0 +1,63 @@
+/* The model: a graph of named layers, built from the config and the shape of a sample, before any backend.
+ *
+ * Node 0 is the input. `batchnorm = yes` and `activation = ...` of a layer become nodes of their own,
+ * `<name>.bn` and
+ * `<name>.act`, which a backend may fuse again; others refer to the last of them by the layer's name. The
+ * loss is the last node. A model made for prediction only has no loss. */
+#ifndef NT_CORE_MODEL_H
+#define NT_CORE_MODEL_H
+
+#include "core/layer.h"
+#include "core/layers/input.h"
+
+#define NT_NODE_TARGET (-1) /* as an input index: the target of the batch */
+
+typedef enum nt_target_kind {
+    NT_TARGET_NONE,
+    NT_TARGET_CLASS, /* int32 class index per sample, in [0, n_classes) */
+    NT_TARGET_VALUE, /* float32 vector per sample */
+} nt_target_kind;
+
+/* What a dataset delivers, and what a model is built for. */
+typedef struct nt_sample_spec {
+    nt_dtype x_dtype; /* NT_U8 or NT_F32 as stored */
+    nt_shape x;       /* (C, H, W) or (F) */
+    nt_target_kind target;
+    int64_t n_classes;      /* NT_TARGET_CLASS; 0: unknown */
+    int64_t n_values;       /* NT_TARGET_VALUE: K */
+    nt_input_options input; /* scale, mean, inv_std to apply */
+} nt_sample_spec;
+
+typedef struct nt_model {
+    int n_layers;
+    nt_layer *layer; /* topological order; [0] input; last: loss if has_loss */
+    bool has_loss;
+    int output; /* index of the node whose y is the prediction (logits) */
+    nt_sample_spec spec;
+} nt_model;
+
+typedef struct nt_model_options {
+    const char *file; /* INI with [layer ...] sections; NULL: they are in the main config */
+} nt_model_options;
+extern const nt_section nt_model_section; /* [model] */
+
+typedef struct nt_loss_options {
+    int type; /* index into nt_loss_types() */
+} nt_loss_options;
+extern const nt_section nt_loss_section; /* [loss] */
+
+/* Builds the graph. Errors: NT_ERR_CONFIG with file:line, the layer's name and shapes. */
+NT_MUST nt_status nt_model_create(nt_model **out, nt_config *config, const nt_sample_spec *spec);
+void nt_model_destroy(nt_model *model);
+
+/* Number of trained parameter elements, and forward FLOPs of one sample. */
+int64_t nt_model_n_params(const nt_model *model);
+int64_t nt_model_flops(const nt_model *model);
+
+/* Index of a layer by name, or -1. */
+int nt_model_find(const nt_model *model, const char *name);
+
+/* A printed table: name, type, output shape, parameters, FLOPs. */
+void nt_model_print(const nt_model *model, FILE *out);
+
+#endif

@@ -1,0 +1,109 @@
+/* The net: a model compiled for a backend, with its parameters in flat arenas.
+ *
+ * Plans. An op is compiled for one batch size and mode, so a net holds a few plans (full batch, last batch,
+ * evaluation), all asked for before nt_net_build and all bound to the same arenas: the step allocates
+ * nothing. Activation memory is laid out by liveness (core/memplan.h) and shared by all plans.
+ *
+ * Flat parameters. Slots lie in the arena in the order in which backward finishes their gradients, 64-byte
+ * aligned, in the backend's layout. A gradient bucket is a range [begin, end) of elements. Gaps and padding
+ * hold zeros for ever. */
+#ifndef NT_CORE_NET_H
+#define NT_CORE_NET_H
+
+#include "core/backend.h"
+#include "core/model.h"
+
+typedef struct nt_net nt_net;
+
+typedef enum nt_mode { NT_MODE_TRAIN, NT_MODE_EVAL } nt_mode;
+
+typedef struct nt_net_options {
+    uint64_t seed;
+    nt_tuning *tuning;             /* borrowed; outlives the net */
+    const nt_optim_options *optim; /* NULL: no gradients, no optimizer state (evaluation only) */
+} nt_net_options;
+
+/* A parameter's place. */
+typedef struct nt_slot {
+    char name[NT_NAME_BYTES]; /* "conv1.weight" */
+    int layer, param;         /* of the model */
+    nt_param_role role;
+    nt_tensor tensor;        /* shape, layout; data in the parameter arena */
+    int64_t offset, n_elems; /* in elements of the arenas, padding of the layout included */
+} nt_slot;
+
+/* A batch on the host. Memory must live until the pass that uses it is over (nt_net_sync). */
+typedef struct nt_batch {
+    int64_t n;             /* samples; a plan for (mode, n) must exist; 0 is not allowed */
+    const void *x;         /* (n, ...) plain, spec.x_dtype */
+    const void *target;    /* int32 (n) or float32 (n, K); may be NULL in NT_MODE_EVAL: no loss then */
+    const int64_t *sample; /* (n) dataset indices */
+    int64_t epoch;
+} nt_batch;
+
+/* Sums over samples of the last forward. */
+typedef struct nt_loss_sum {
+    double loss, loss_squared; /* of per-sample losses */
+    int64_t correct, n;
+} nt_loss_sum;
+
+/* model and backend are borrowed and outlive the net. */
+NT_MUST nt_status nt_net_create(nt_net **out, const nt_model *model, nt_backend *backend,
+                                const nt_net_options *options);
+void nt_net_destroy(nt_net *net);
+
+/* Asks for a plan; n >= 1; asking twice is fine. Only before nt_net_build. */
+NT_MUST nt_status nt_net_want(nt_net *net, nt_mode mode, int64_t n);
+
+/* Compiles all plans, lays out and allocates all arenas, sets initial parameters. */
+NT_MUST nt_status nt_net_build(nt_net *net);
+
+/* Runs forward; batch->target may be NULL only in NT_MODE_EVAL. */
+NT_MUST nt_status nt_net_forward(nt_net *net, nt_mode mode, const nt_batch *batch, const nt_pass *pass);
+
+/* Called by nt_net_backward when the gradients of [begin, end) are final (for this pass), in ascending order
+ * without holes. */
+typedef nt_status (*nt_ready_fn)(void *arg, int64_t begin, int64_t end);
+
+/* Backward of the last NT_MODE_TRAIN forward with the same pass. ready may be NULL. */
+NT_MUST nt_status nt_net_backward(nt_net *net, const nt_pass *pass, nt_ready_fn ready, void *arg);
+
+/* Losses of the last forward; waits for the device. */
+NT_MUST nt_status nt_net_loss(nt_net *net, nt_loss_sum *out);
+
+/* Predictions (logits) of the last forward, (n, ...) plain float32 into `out`. Per-sample losses are not
+ * included. */
+NT_MUST nt_status nt_net_output(nt_net *net, float *out);
+
+/* One optimizer step over everything, from the (already reduced) gradients: `step` 0-based, `batch` samples
+ * in the global batch, grad_scale a factor on all gradients (clipping). */
+NT_MUST nt_status nt_net_update(nt_net *net, double lr, int64_t step, int64_t batch, double grad_scale);
+
+/* Sets all gradients to zero (a rank without samples in this batch). */
+NT_MUST nt_status nt_net_zero_grads(nt_net *net);
+
+/* The flat arenas. */
+int64_t nt_net_n_elems(const nt_net *net);        /* elements of the real type, gaps and padding included */
+void *nt_net_params(const nt_net *net);           /* device memory */
+void *nt_net_grads(const nt_net *net);            /* NULL without optimizer */
+void *nt_net_state(const nt_net *net, int index); /* optimizer state array */
+int nt_net_n_slots(const nt_net *net);
+const nt_slot *nt_net_get_slot(const nt_net *net, int index);
+const nt_model *nt_net_model(const nt_net *net);
+nt_backend *nt_net_backend(const nt_net *net);
+
+/* Canonical row-major float32 of a slot's parameter (array < 0), gradient (NT_ARRAY_GRAD) or optimizer state
+ * array (0, 1), to and from host memory of nt_shape_elems(slot->tensor.shape) floats. For ref64 the values
+ * are rounded to float. */
+enum { NT_ARRAY_PARAM = -1, NT_ARRAY_GRAD = -2 };
+NT_MUST nt_status nt_net_read(nt_net *net, int slot, int array, float *host);
+NT_MUST nt_status nt_net_write(nt_net *net, int slot, int array, const float *host);
+
+/* Memory plan: bytes of activations planned, and if every value had its own memory; parameters, gradients,
+ * state. */
+typedef struct nt_net_memory {
+    size_t activations, activations_naive, params, grads, state, scratch;
+} nt_net_memory;
+nt_net_memory nt_net_get_memory(const nt_net *net);
+
+#endif

@@ -1,0 +1,30 @@
+/* The order of samples: a pure function of (seed, epoch), the same for any number of ranks. */
+#ifndef NT_DATASETS_SAMPLER_H
+#define NT_DATASETS_SAMPLER_H
+
+#include "core/status.h"
+
+#include <stdint.h>
+
+typedef struct nt_sampler nt_sampler;
+
+/* n_samples >= 1, batch >= 1 (global). drop_last leaves out a last partial batch (unless it would be the only
+ * one). */
+NT_MUST nt_status nt_sampler_create(nt_sampler **out, int64_t n_samples, int64_t batch, bool shuffle,
+                                    bool drop_last, uint64_t seed);
+void nt_sampler_destroy(nt_sampler *sampler);
+
+int64_t nt_sampler_batches(const nt_sampler *sampler); /* per epoch */
+int64_t nt_sampler_batch_size(const nt_sampler *sampler,
+                              int64_t index); /* global samples of batch `index` of an epoch */
+
+/* This rank's slice of global batch `index` of `epoch`: dataset indices into out (at least the slice's size);
+ * returns their number, which may be 0. Parts are nt_part-wise: sizes differ by at most one. Fisher-Yates
+ * with NT_RNG_SHUFFLE; the permutation of an epoch is kept until another epoch is asked for. Not thread-safe.
+ */
+int64_t nt_sampler_slice(nt_sampler *sampler, int64_t epoch, int64_t index, int rank, int size, int64_t *out);
+
+/* Size of that slice without filling it. */
+int64_t nt_sampler_slice_size(const nt_sampler *sampler, int64_t index, int rank, int size);
+
+#endif

@@ -1,0 +1,28 @@
+/* Gradient buckets: ranges of the flat gradient arena, reduced as backward finishes them.
+ *
+ * The first ranges to be finished (last layers) make a small bucket so that communication starts early, and
+ * the last (first layers) a small one because nothing is left to hide it; bucket_mb in between. A bucket
+ * never splits a slot. Right after its reduction, while it is still in cache, the sum of squares of each
+ * bucket is taken: the gradient norm, and the NaN check, cost no further pass. */
+#ifndef NT_DIST_BUCKET_H
+#define NT_DIST_BUCKET_H
+
+#include "core/net.h"
+#include "dist/comm.h"
+
+typedef struct nt_buckets nt_buckets;
+
+NT_MUST nt_status nt_buckets_create(nt_buckets **out, nt_net *net, nt_comm *comm, double bucket_mb);
+void nt_buckets_destroy(nt_buckets *buckets);
+
+/* An nt_ready_fn with the buckets as arg: reduces every bucket that [.., end) completes. */
+NT_MUST nt_status nt_buckets_ready(void *buckets, int64_t begin, int64_t end);
+
+/* All buckets are reduced; *sum_squares over the trained slots' gradients (statistics' slots excluded).
+ * Readies the next step. */
+NT_MUST nt_status nt_buckets_finish(nt_buckets *buckets, double *sum_squares);
+
+int nt_buckets_count(const nt_buckets *buckets);
+void nt_buckets_range(const nt_buckets *buckets, int index, int64_t *begin, int64_t *end);
+
+#endif

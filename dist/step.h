@@ -1,0 +1,41 @@
+/* One training step, the algorithm: forward, loss, backward with reduction, update. The same on every rank.
+ */
+#ifndef NT_DIST_STEP_H
+#define NT_DIST_STEP_H
+
+#include "core/net.h"
+#include "dist/bucket.h"
+
+typedef enum nt_nan_policy { NT_NAN_ABORT, NT_NAN_SKIP } nt_nan_policy;
+
+typedef struct nt_step_options {
+    uint64_t seed;
+    nt_nan_policy nan_policy;
+    double clip_norm; /* 0: none */
+} nt_step_options;
+
+/* Wall time of the phases of this rank's last step. */
+typedef struct nt_step_times {
+    double forward_s, backward_s, reduce_s, update_s;
+} nt_step_times;
+
+typedef struct nt_step_result {
+    nt_loss_sum sum;  /* this rank's samples */
+    double grad_norm; /* of the global mean gradient; equal on all ranks */
+    bool skipped;     /* NaN policy skip: no update was made */
+    nt_step_times times;
+} nt_step_result;
+
+typedef struct nt_stepper nt_stepper;
+NT_MUST nt_status nt_stepper_create(nt_stepper **out, nt_net *net, nt_comm *comm, double bucket_mb,
+                                    const nt_step_options *options);
+void nt_stepper_destroy(nt_stepper *stepper);
+
+/* micro[0 .. n_micro): this rank's slice of a global batch of `global_n` samples, in pieces (gradient
+ * accumulation); n_micro may be 0 (no samples for this rank in a last batch). Every rank calls it for every
+ * step: the collectives are the same. NaN or Inf in the reduced gradient or in any rank's loss: by policy
+ * NT_ERR_NAN on all ranks (names step, and the layer), or skipped on all. */
+NT_MUST nt_status nt_stepper_run(nt_stepper *stepper, const nt_batch *micro, int n_micro, int64_t global_n,
+                                 double lr, int64_t step, nt_step_result *result);
+
+#endif
