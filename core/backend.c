@@ -1,0 +1,188 @@
+/* The list of backends and the thin public functions in front of their tables.
+ *
+ * nt_op_create asks the backend for an implementation and falls back to ref's behind reorders
+ * (core/fallback.c), so that a new layer works on every host backend at once. */
+#include "core/backend.h"
+
+#include "core/fallback.h"
+#include "core/text.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const nt_backend_ops *const backends[] = {&nt_backend_ref, &nt_backend_ref64, &nt_backend_cpu};
+
+const char *const *nt_backend_names(void)
+{
+    static const char *names[NT_N_ELEMS(backends) + 2];
+    names[0] = "auto";
+    for (int i = 0; i < NT_N_ELEMS(backends); i++)
+        names[i + 1] = backends[i]->name;
+    return names;
+}
+
+static const nt_backend_ops *find_backend(const char *name)
+{
+    if (strcmp(name, "auto") == 0) name = "cpu";
+    for (int i = 0; i < NT_N_ELEMS(backends); i++)
+        if (strcmp(backends[i]->name, name) == 0) return backends[i];
+    return NULL;
+}
+
+nt_status nt_backend_create(nt_backend **out, const char *name, const nt_backend_options *options)
+{
+    const nt_backend_ops *ops = find_backend(name);
+    const char *nearest = ops ? NULL : nt_text_nearest(name, nt_backend_names());
+    NT_CHECK(ops, NT_ERR_CONFIG, "there is no device or backend '%s'%s%s%s", name,
+             nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
+    nt_backend *backend = calloc(1, sizeof *backend);
+    NT_CHECK_ALLOC(backend, sizeof *backend);
+    backend->ops = ops;
+    backend->options = *options;
+    nt_status status = ops->create(backend, options);
+    if (status != NT_OK) {
+        free(backend);
+        return nt_error_trail(status, __FILE__, __LINE__, __func__);
+    }
+    *out = backend;
+    return NT_OK;
+}
+
+void nt_backend_destroy(nt_backend *backend)
+{
+    if (!backend) return;
+    backend->ops->destroy(backend);
+    free(backend);
+}
+
+/* Fails if an optional slot is empty. */
+#define NEED_SLOT(b, slot) NT_BUG_UNLESS((b)->ops->slot, "backend '%s' has no '%s'", (b)->ops->name, #slot)
+
+nt_status nt_backend_alloc(nt_backend *b, void **out, size_t n_bytes)
+{
+    *out = NULL;
+    if (n_bytes == 0) return NT_OK;
+    NT_TRY(b->ops->alloc(b, out, n_bytes));
+    return NT_OK;
+}
+
+void nt_backend_free(nt_backend *b, void *ptr, size_t n_bytes)
+{
+    if (ptr) b->ops->free(b, ptr, n_bytes);
+}
+
+nt_status nt_backend_upload(nt_backend *b, void *dst, const void *host, size_t n_bytes)
+{
+    NT_TRY(b->ops->upload(b, dst, host, n_bytes));
+    return NT_OK;
+}
+
+nt_status nt_backend_download(nt_backend *b, void *host, const void *src, size_t n_bytes)
+{
+    NT_TRY(b->ops->download(b, host, src, n_bytes));
+    return NT_OK;
+}
+
+nt_status nt_backend_zero(nt_backend *b, void *dst, size_t n_bytes)
+{
+    if (n_bytes == 0) return NT_OK;
+    NT_TRY(b->ops->zero(b, dst, n_bytes));
+    return NT_OK;
+}
+
+nt_status nt_backend_stage(nt_backend *b, nt_tensor *t, const void *host)
+{
+    NT_TRY(b->ops->stage(b, t, host));
+    return NT_OK;
+}
+
+nt_status nt_backend_to_plain(nt_backend *b, void *host, const nt_tensor *t)
+{
+    if (!t->layout) return nt_backend_download(b, host, t->data, t->n_bytes);
+    NEED_SLOT(b, to_plain);
+    NT_TRY(b->ops->to_plain(b, host, t));
+    return NT_OK;
+}
+
+nt_status nt_backend_from_plain(nt_backend *b, nt_tensor *t, const void *host)
+{
+    if (!t->layout) return nt_backend_upload(b, t->data, host, t->n_bytes);
+    NEED_SLOT(b, from_plain);
+    NT_TRY(b->ops->from_plain(b, t, host));
+    return NT_OK;
+}
+
+bool nt_backend_fuses(const nt_backend *b, const char *kind, const void *options,
+                      const nt_activation_options *a, bool training)
+{
+    return b->ops->fuses && b->ops->fuses(b, kind, options, a, training);
+}
+
+nt_status nt_backend_sum(nt_backend *b, void *dst, const void *x, const void *y, int64_t n)
+{
+    NT_TRY(b->ops->sum(b, dst, x, y, n));
+    return NT_OK;
+}
+
+nt_status nt_backend_sum_squares(nt_backend *b, double *host, const void *x, int64_t n)
+{
+    *host = 0;
+    if (n == 0) return NT_OK;
+    NT_TRY(b->ops->sum_squares(b, host, x, n));
+    return NT_OK;
+}
+
+nt_status nt_backend_update(nt_backend *b, const nt_update *u, void *p, const void *g, void *s1, void *s2,
+                            int64_t n)
+{
+    if (n == 0) return NT_OK;
+    NT_TRY(b->ops->update(b, u, p, g, s1, s2, n));
+    return NT_OK;
+}
+
+nt_status nt_backend_sync(nt_backend *b)
+{
+    if (!b->ops->sync) return NT_OK;
+    NT_TRY(b->ops->sync(b));
+    return NT_OK;
+}
+
+nt_status nt_op_create(nt_op *op, const char *kind)
+{
+    op->impl = op->backend->ops->find_op(op->backend, kind);
+    if (!op->impl && op->backend->ops->host_memory) {
+        NT_TRY(nt_fallback_create(op, kind));
+        return NT_OK;
+    }
+    NT_BUG_UNLESS(op->impl, "backend '%s' has no operation '%s'", op->backend->ops->name, kind);
+    nt_status status = op->impl->create(op);
+    if (status == NT_OK) return NT_OK;
+    nt_op_destroy(op);
+    return nt_error_trail(status, __FILE__, __LINE__, __func__);
+}
+
+void nt_op_destroy(nt_op *op)
+{
+    if (op->impl && op->impl->destroy) op->impl->destroy(op);
+    op->impl = NULL;
+}
+
+nt_status nt_op_bind(nt_op *op)
+{
+    if (!op->impl->bind) return NT_OK;
+    NT_TRY(op->impl->bind(op));
+    return NT_OK;
+}
+
+nt_status nt_op_forward(nt_op *op, const nt_pass *pass)
+{
+    NT_TRY(op->impl->forward(op, pass));
+    return NT_OK;
+}
+
+nt_status nt_op_backward(nt_op *op, const nt_pass *pass)
+{
+    if (!op->impl->backward) return NT_OK;
+    NT_TRY(op->impl->backward(op, pass));
+    return NT_OK;
+}
