@@ -94,6 +94,6 @@ void nt_error_clear(void);
 
 /* Fails with NT_ERR_UNAVAILABLE if an allocation gave NULL. */
 #define NT_CHECK_ALLOC(ptr, n_bytes)                                                                         \
-    NT_CHECK((ptr) != NULL, NT_ERR_UNAVAILABLE, "out of memory: could not get %zu bytes", (size_t)(n_bytes))
+    NT_CHECK((ptr), NT_ERR_UNAVAILABLE, "out of memory: could not get %zu bytes", (size_t)(n_bytes))
 
 #endif
