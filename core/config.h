@@ -10,6 +10,7 @@
 
 #include "core/status.h"
 
+#include <float.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -54,14 +55,21 @@ enum {
     NT_OPTION_REQUIRED = 1, /* no default: must be given */
     NT_OPTION_FREE = 2,     /* may change between save and resume; not part of the config hash */
     NT_OPTION_SAME = 4,     /* NT_OPTION_PAIR only: the word `same` is allowed and stored as {-1, -1} */
+    NT_OPTION_AUTO = 8,     /* NT_OPTION_FLOAT only: the word `auto` is allowed and stored as NaN */
+    NT_OPTION_INCLUDE = 16, /* NT_OPTION_STRING only: names an INI file; if the config holds no [layer NAME]
+                               of its own, those of that file are taken, as if they stood in it */
 };
+
+/* `min` of a number that has to be greater than 0. */
+#define NT_ABOVE_ZERO DBL_MIN
 
 typedef struct nt_option {
     const char *key;
     nt_option_type type;
     size_t offset;              /* in the section's struct */
     const char *def;            /* default, as text in the config syntax; NULL: zero / unset */
-    double min, max;            /* inclusive range for numbers and each list element; both 0: no limit */
+    double min, max;            /* inclusive range for numbers and each list element; both 0: no limit; max
+                                   below min (so 0 after a positive min) or INFINITY: no upper limit */
     const char *const *choices; /* NULL-terminated words of an NT_OPTION_ENUM */
     unsigned flags;
     const char *help; /* one line */

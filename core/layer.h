@@ -85,16 +85,14 @@ const nt_layer_ops *nt_loss_find(const char *type);
 const char *const *nt_layer_types(void);
 const char *const *nt_loss_types(void);
 
-/* Keys that linear and conv2d share for initial weights. Embed as `init` in the options and
- * NT_INIT_OPTIONS(type) in the table. */
+/* Keys that linear and conv2d share for initial weights; core/init.h has the rows of the table and says what
+ * they come to. Embed as `init` in the options. */
 typedef struct nt_init_options {
-    int type; /* enum below: auto (kaiming uniform as PyTorch's default layers: +-1/sqrt(fan_in)), kaiming,
-                 xavier, normal, truncated_normal, zeros, ones */
-    double
-        gain; /* kaiming, xavier: 0 = by the activation that follows (sqrt 2 for relu family, 1 otherwise) */
-    double std; /* normal, truncated_normal */
-    double
-        bias; /* constant for the bias; with init = auto and bias_init not given: uniform +-1/sqrt(fan_in) */
+    int type;    /* nt_init_choice: auto (uniform in +-1/sqrt(fan_in), as PyTorch's layers), kaiming, xavier,
+                    normal, truncated_normal, zeros, ones */
+    double gain; /* kaiming, xavier; NaN or 0: sqrt 2 for kaiming, 1 for xavier */
+    double std;  /* normal, truncated_normal */
+    double bias; /* constant for the bias; NaN: as the weight with init = auto, else 0 */
 } nt_init_options;
 
 #endif
