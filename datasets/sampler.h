@@ -8,6 +8,15 @@
 
 typedef struct nt_sampler nt_sampler;
 
+/* The one rule by which n things are cut into `size` consecutive parts: part `rank` is [*begin, *end). The
+ * first n % size parts have one more. */
+static inline void nt_part(int64_t n, int rank, int size, int64_t *begin, int64_t *end)
+{
+    int64_t each = n / size, more = n % size;
+    *begin = rank * each + (rank < more ? rank : more);
+    *end = *begin + each + (rank < more);
+}
+
 /* n_samples >= 1, batch >= 1 (global). drop_last leaves out a last partial batch (unless it would be the only
  * one). */
 NT_MUST nt_status nt_sampler_create(nt_sampler **out, int64_t n_samples, int64_t batch, bool shuffle,
