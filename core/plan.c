@@ -1,0 +1,430 @@
+/* Compile and memory plan of one (mode, batch size). The moments of the memory plan are: forward of op i at
+ * i, backward of op i at 2 n - 1 - i. */
+#include "core/plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* --- the graph, looked at from the values --- */
+
+/* Whether the gradient of each layer's output is needed: something trained lies behind it. */
+static void find_needs_gradient(const nt_model *model, bool *needs)
+{
+    for (int i = 0; i < model->n_layers; i++) {
+        const nt_layer *layer = &model->layer[i];
+        needs[i] = false;
+        for (int p = 0; p < layer->n_params; p++)
+            needs[i] = needs[i] || layer->param[p].role != NT_PARAM_STAT;
+        for (int k = 0; k < layer->n_inputs; k++)
+            needs[i] = needs[i] || (layer->input[k] >= 0 && needs[layer->input[k]]);
+    }
+}
+
+/* The only layer that reads layer i's output, or -1 if there are none or several. */
+static int sole_consumer(const nt_model *model, int i)
+{
+    int found = -1;
+    for (int c = i + 1; c < model->n_layers; c++)
+        for (int k = 0; k < model->layer[c].n_inputs; k++)
+            if (model->layer[c].input[k] == i) {
+                if (found >= 0) return -1;
+                found = c;
+            }
+    return found;
+}
+
+/* The activation layer that the backend will run inside layer i's op, or -1. */
+static int fusable_activation(const nt_model *model, const nt_backend *backend, int i, bool training)
+{
+    const nt_layer *layer = &model->layer[i];
+    int next = sole_consumer(model, i);
+    if (next < 0 || i == model->output || strcmp(model->layer[next].ops->section.name, "activation") != 0)
+        return -1;
+    bool fuses = nt_backend_fuses(backend, layer->ops->section.name, layer->options,
+                                  model->layer[next].options, training);
+    return fuses ? next : -1;
+}
+
+/* --- ops --- */
+
+static nt_tensor target_tensor(const nt_model *model, int64_t n)
+{
+    const nt_sample_spec *spec = &model->spec;
+    if (spec->target == NT_TARGET_CLASS) return nt_tensor_plain(NT_I32, nt_shape_of(1, n));
+    return nt_tensor_plain(NT_F32, nt_shape_of(2, n, spec->n_values));
+}
+
+static nt_status allocate_op(nt_op *op, int n_inputs)
+{
+    size_t n = (size_t)n_inputs;
+    op->n_inputs = n_inputs;
+    op->x = calloc(n, sizeof *op->x);
+    op->dx = calloc(n, sizeof *op->dx);
+    op->need_dx = calloc(n, sizeof *op->need_dx);
+    NT_CHECK_ALLOC(op->x && op->dx && op->need_dx, n * sizeof *op->x);
+    return NT_OK;
+}
+
+static void set_inputs(nt_plan *plan, const nt_model *model, int i, const bool *needs)
+{
+    const nt_layer *layer = &model->layer[i];
+    nt_op *op = &plan->op[i];
+    if (i == 0) op->x[0] = nt_tensor_plain(model->spec.x_dtype, nt_shape_with_n(model->spec.x, plan->n));
+    for (int k = 0; k < layer->n_inputs; k++) {
+        int from = layer->input[k];
+        op->x[k] = from == NT_NODE_TARGET ? target_tensor(model, plan->n) : plan->op[plan->maker[from]].y;
+        op->need_dx[k] = op->training && from >= 0 && needs[from];
+    }
+}
+
+static void set_params(nt_op *op, const nt_layer *layer, int i, const nt_slot *slots, int n_slots, bool fixed)
+{
+    op->n_params = layer->n_params;
+    op->param_fixed = fixed;
+    for (int p = 0; p < layer->n_params; p++)
+        op->param[p] = nt_tensor_plain(op->backend->ops->real, layer->param[p].shape);
+    for (int s = 0; fixed && s < n_slots; s++)
+        if (slots[s].layer == i) op->param[slots[s].param] = slots[s].tensor;
+}
+
+static nt_status create_op(nt_plan *plan, const nt_model *model, nt_backend *backend, nt_tuning *tuning,
+                           int i, const bool *needs, const nt_slot *slots, int n_slots, bool fixed)
+{
+    const nt_layer *layer = &model->layer[i];
+    nt_op *op = &plan->op[i];
+    *op = (nt_op){.backend = backend,
+                  .name = layer->name,
+                  .id = (uint32_t)i,
+                  .options = layer->options,
+                  .training = plan->mode == NT_MODE_TRAIN,
+                  .tuning = tuning};
+    NT_TRY(allocate_op(op, i == 0 ? 1 : layer->n_inputs));
+    int fused = fusable_activation(model, backend, i, op->training);
+    if (fused >= 0) {
+        op->activation = model->layer[fused].options;
+        plan->maker[fused] = i;
+    }
+    set_inputs(plan, model, i, needs);
+    set_params(op, layer, i, slots, n_slots, fixed);
+    op->y = nt_tensor_plain(backend->ops->real, nt_shape_with_n(layer->out, plan->n));
+    nt_status status = nt_op_create(op, layer->ops->section.name);
+    if (status != NT_OK) return nt_error_prefix(status, "layer %s: ", layer->name);
+    if (op->scratch_bytes > plan->scratch_bytes) plan->scratch_bytes = op->scratch_bytes;
+    return NT_OK;
+}
+
+static nt_status create_ops(nt_plan *plan, const nt_model *model, nt_backend *backend, nt_tuning *tuning,
+                            const nt_slot *slots, int n_slots, bool fixed)
+{
+    bool *needs = calloc((size_t)plan->n_ops, sizeof *needs);
+    NT_CHECK_ALLOC(needs, (size_t)plan->n_ops);
+    find_needs_gradient(model, needs);
+    for (int i = 0; i < plan->n_ops; i++)
+        plan->maker[i] = i;
+    nt_status status = NT_OK;
+    for (int i = 0; i < plan->n_ops && status == NT_OK; i++)
+        if (plan->maker[i] == i)
+            status = create_op(plan, model, backend, tuning, i, needs, slots, n_slots, fixed);
+    free(needs);
+    return status;
+}
+
+/* --- storages --- */
+
+static int moment_of_backward(const nt_plan *plan, int i)
+{
+    return 2 * plan->n_ops - 1 - i;
+}
+
+static nt_status new_storage(nt_plan *plan, size_t n_bytes, int first, int last, int *out)
+{
+    if (plan->n_storages == plan->cap_storages) {
+        int cap = plan->cap_storages ? 2 * plan->cap_storages : 64;
+        nt_memplan_value *grown = realloc(plan->storage, (size_t)cap * sizeof *grown);
+        NT_CHECK_ALLOC(grown, (size_t)cap * sizeof *grown);
+        plan->storage = grown;
+        plan->cap_storages = cap;
+    }
+    plan->storage[plan->n_storages] = (nt_memplan_value){.n_bytes = n_bytes, .first = first, .last = last};
+    plan->naive_bytes += n_bytes;
+    *out = plan->n_storages++;
+    return NT_OK;
+}
+
+static void use_until(nt_plan *plan, int storage, int moment)
+{
+    if (plan->storage[storage].last < moment) plan->storage[storage].last = moment;
+}
+
+/* Last moment at which the output of op i is read. */
+static int last_use_of_output(const nt_plan *plan, const nt_model *model, int i)
+{
+    int last = i;
+    bool training = plan->mode == NT_MODE_TRAIN;
+    if (training && (plan->op[i].flags & NT_OP_KEEPS_Y)) last = moment_of_backward(plan, i);
+    if (plan->maker[model->output] == i || i == plan->n_ops - 1) last = 2 * plan->n_ops;
+    for (int c = i + 1; c < plan->n_ops; c++) {
+        if (plan->maker[c] != c) continue;
+        for (int k = 0; k < model->layer[c].n_inputs; k++) {
+            int from = model->layer[c].input[k];
+            if (from < 0 || plan->maker[from] != i) continue;
+            int use = training && (plan->op[c].flags & NT_OP_KEEPS_X) ? moment_of_backward(plan, c) : c;
+            if (use > last) last = use;
+        }
+    }
+    return last;
+}
+
+static nt_status place_outputs(nt_plan *plan, const nt_model *model)
+{
+    for (int i = 0; i < plan->n_ops; i++) {
+        if (plan->maker[i] != i) continue;
+        const nt_op *op = &plan->op[i];
+        int last = last_use_of_output(plan, model, i);
+        int x = i > 0 && model->layer[i].input[0] >= 0
+                    ? plan->y_storage[plan->maker[model->layer[i].input[0]]]
+                    : -1;
+        bool in_place = x >= 0 && (op->flags & NT_OP_INPLACE_FORWARD) && plan->storage[x].last <= i &&
+                        plan->storage[x].n_bytes == op->y.n_bytes;
+        if (in_place || (x >= 0 && (op->flags & NT_OP_VIEW))) {
+            plan->y_storage[i] = x;
+            plan->naive_bytes += in_place ? op->y.n_bytes : 0;
+            use_until(plan, x, last);
+        } else {
+            NT_TRY(new_storage(plan, op->y.n_bytes, i, last, &plan->y_storage[i]));
+        }
+    }
+    return NT_OK;
+}
+
+static nt_status place_saved(nt_plan *plan)
+{
+    for (int i = 0; i < plan->n_ops; i++) {
+        const nt_op *op = &plan->op[i];
+        plan->saved_storage[i] = -1;
+        if (plan->maker[i] == i && op->saved_bytes > 0)
+            NT_TRY(
+                new_storage(plan, op->saved_bytes, i, moment_of_backward(plan, i), &plan->saved_storage[i]));
+    }
+    return NT_OK;
+}
+
+/* --- gradients --- */
+
+/* The moment at which a part of the gradient of op `x`'s output, written by the backward of op c for its
+ * input k, is read next: the sum with the part of the next consumer, or the backward of op x. */
+static int next_use_of_part(const nt_plan *plan, const nt_model *model, int x, int c, int k)
+{
+    for (int d = c; d > x; d--) {
+        if (plan->maker[d] != d) continue;
+        for (int j = d == c ? k + 1 : 0; j < model->layer[d].n_inputs; j++)
+            if (plan->op[d].need_dx[j] && plan->maker[model->layer[d].input[j]] == x)
+                return moment_of_backward(plan, d);
+    }
+    return moment_of_backward(plan, x);
+}
+
+/* How long the part that op c writes for its input k lives: it is read at once where a sum is already under
+ * way. */
+static int life_of_part(const nt_plan *plan, const nt_model *model, int c, int k)
+{
+    int x = plan->maker[model->layer[c].input[k]];
+    return plan->dy_storage[x] >= 0 ? moment_of_backward(plan, c) : next_use_of_part(plan, model, x, c, k);
+}
+
+/* Adds the part in storage `part` to what the gradient of op x has so far. Either operand's memory is taken
+ * for the sum if nothing else lives in it afterwards. */
+static nt_status meet_gradient(nt_plan *plan, int x, int c, int part, int use)
+{
+    int now = moment_of_backward(plan, c), sofar = plan->dy_storage[x];
+    if (sofar < 0) {
+        plan->dy_storage[x] = part;
+        return NT_OK;
+    }
+    int dst = plan->storage[sofar].last <= now ? sofar : plan->storage[part].last <= now ? part : -1;
+    size_t n_bytes = plan->op[x].y.n_bytes;
+    if (dst < 0) NT_TRY(new_storage(plan, n_bytes, now, use, &dst));
+    use_until(plan, dst, use);
+    nt_plan_sum *grown = realloc(plan->sum, (size_t)(plan->n_sums + 1) * sizeof *grown);
+    NT_CHECK_ALLOC(grown, (size_t)(plan->n_sums + 1) * sizeof *grown);
+    plan->sum = grown;
+    int64_t n = (int64_t)(n_bytes / nt_dtype_bytes(plan->op[x].y.dtype));
+    plan->sum[plan->n_sums++] = (nt_plan_sum){.after = c, .dst = dst, .a = sofar, .b = part, .n = n};
+    plan->dy_storage[x] = dst;
+    return NT_OK;
+}
+
+/* Where the backward of op c writes dx[k]: on dy where it may, on what it already wrote where the gradient is
+ * passed on. */
+static nt_status place_part(nt_plan *plan, int c, int k, int first_part, int last, int *out)
+{
+    const nt_op *op = &plan->op[c];
+    int now = moment_of_backward(plan, c), dy = plan->dy_storage[c];
+    bool passes = op->flags & NT_OP_PASSES_GRADIENT;
+    bool may_share =
+        dy >= 0 && plan->storage[dy].n_bytes == op->x[k].n_bytes && plan->storage[dy].last <= now;
+    if ((op->flags & NT_OP_VIEW) || (passes && !op->activation))
+        *out = dy;
+    else if (passes && first_part >= 0)
+        *out = first_part;
+    else if (k == 0 && (op->flags & NT_OP_INPLACE_BACKWARD) && may_share)
+        *out = dy;
+    else
+        return new_storage(plan, op->x[k].n_bytes, now, last, out);
+    plan->naive_bytes += op->x[k].n_bytes;
+    return NT_OK;
+}
+
+/* All gradients that the backward of op c makes. Lifetimes of all parts are extended before any sum is
+ * decided, so that two inputs that share memory do not overwrite each other. */
+static nt_status place_gradients_of(nt_plan *plan, const nt_model *model, int c)
+{
+    const nt_layer *layer = &model->layer[c];
+    int first_part = -1;
+    for (int k = 0; k < layer->n_inputs; k++) {
+        if (!plan->op[c].need_dx[k]) continue;
+        NT_TRY(place_part(plan, c, k, first_part, life_of_part(plan, model, c, k), &plan->dx_storage[c][k]));
+        if (first_part < 0) first_part = plan->dx_storage[c][k];
+    }
+    for (int k = 0; k < layer->n_inputs; k++)
+        if (plan->dx_storage[c][k] >= 0)
+            use_until(plan, plan->dx_storage[c][k], life_of_part(plan, model, c, k));
+    for (int k = 0; k < layer->n_inputs; k++) {
+        if (plan->dx_storage[c][k] < 0) continue;
+        int x = plan->maker[layer->input[k]];
+        NT_TRY(meet_gradient(plan, x, c, plan->dx_storage[c][k], next_use_of_part(plan, model, x, c, k)));
+    }
+    return NT_OK;
+}
+
+static nt_status place_gradients(nt_plan *plan, const nt_model *model)
+{
+    for (int i = 0; i < plan->n_ops; i++)
+        plan->dy_storage[i] = -1;
+    if (plan->mode != NT_MODE_TRAIN) return NT_OK;
+    for (int c = plan->n_ops - 1; c > 0; c--)
+        if (plan->maker[c] == c) NT_TRY(place_gradients_of(plan, model, c));
+    return NT_OK;
+}
+
+/* --- life --- */
+
+static nt_status allocate_plan(nt_plan *plan, const nt_model *model)
+{
+    size_t n = (size_t)model->n_layers;
+    plan->n_ops = model->n_layers;
+    plan->op = calloc(n, sizeof *plan->op);
+    plan->maker = calloc(n, sizeof *plan->maker);
+    plan->y_storage = calloc(n, sizeof *plan->y_storage);
+    plan->dy_storage = calloc(n, sizeof *plan->dy_storage);
+    plan->saved_storage = calloc(n, sizeof *plan->saved_storage);
+    plan->dx_storage = calloc(n, sizeof *plan->dx_storage);
+    NT_CHECK_ALLOC(plan->op && plan->maker && plan->y_storage && plan->dy_storage && plan->saved_storage &&
+                       plan->dx_storage,
+                   n * sizeof *plan->op);
+    for (size_t i = 0; i < n; i++) {
+        size_t n_inputs = (size_t)model->layer[i].n_inputs + 1;
+        plan->dx_storage[i] = calloc(n_inputs, sizeof **plan->dx_storage);
+        NT_CHECK_ALLOC(plan->dx_storage[i], n_inputs * sizeof **plan->dx_storage);
+        memset(plan->dx_storage[i], 0xff, n_inputs * sizeof **plan->dx_storage); /* all -1: none */
+    }
+    return NT_OK;
+}
+
+static nt_status compile(nt_plan *plan, const nt_model *model, nt_backend *backend, nt_tuning *tuning,
+                         const nt_slot *slots, int n_slots, bool params_fixed)
+{
+    NT_TRY(allocate_plan(plan, model));
+    NT_TRY(create_ops(plan, model, backend, tuning, slots, n_slots, params_fixed));
+    NT_TRY(place_outputs(plan, model));
+    NT_TRY(place_saved(plan));
+    NT_TRY(place_gradients(plan, model));
+    NT_TRY(nt_memplan_solve(plan->storage, plan->n_storages, &plan->arena_bytes));
+    return NT_OK;
+}
+
+nt_status nt_plan_create(nt_plan **out, const nt_model *model, nt_backend *backend, nt_tuning *tuning,
+                         nt_mode mode, int64_t n, const nt_slot *slots, int n_slots, bool params_fixed)
+{
+    nt_plan *plan = calloc(1, sizeof *plan);
+    NT_CHECK_ALLOC(plan, sizeof *plan);
+    plan->model = model;
+    plan->mode = mode;
+    plan->n = n;
+    nt_status status = compile(plan, model, backend, tuning, slots, n_slots, params_fixed);
+    if (status != NT_OK) {
+        nt_plan_destroy(plan);
+        return nt_error_trail(status, __FILE__, __LINE__, __func__);
+    }
+    *out = plan;
+    return NT_OK;
+}
+
+void nt_plan_destroy(nt_plan *plan)
+{
+    if (!plan) return;
+    for (int i = 0; plan->op && i < plan->n_ops; i++) {
+        nt_op_destroy(&plan->op[i]);
+        free(plan->op[i].x);
+        free(plan->op[i].dx);
+        free(plan->op[i].need_dx);
+        if (plan->dx_storage) free(plan->dx_storage[i]);
+    }
+    free(plan->op);
+    free(plan->maker);
+    free(plan->storage);
+    free(plan->y_storage);
+    free(plan->dy_storage);
+    free(plan->dx_storage);
+    free(plan->saved_storage);
+    free(plan->sum);
+    free(plan);
+}
+
+/* --- binding --- */
+
+static void *at(const nt_plan *plan, char *arena, int storage)
+{
+    return storage < 0 ? NULL : arena + plan->storage[storage].offset;
+}
+
+static void bind_inputs(nt_plan *plan, nt_op *op, int i, char *arena)
+{
+    const nt_layer *layer = &plan->model->layer[i];
+    for (int k = 0; k < layer->n_inputs; k++) {
+        if (layer->input[k] == NT_NODE_TARGET) continue; /* staged batch by batch, like the input */
+        op->x[k].data = at(plan, arena, plan->y_storage[plan->maker[layer->input[k]]]);
+        op->dx[k] = op->x[k];
+        op->dx[k].data = at(plan, arena, plan->dx_storage[i][k]);
+    }
+}
+
+static void bind_params(nt_op *op, int layer, const nt_slot *slots, int n_slots, char *params, char *grads,
+                        size_t real_bytes)
+{
+    for (int s = 0; s < n_slots; s++) {
+        if (slots[s].layer != layer) continue;
+        nt_tensor *param = &op->param[slots[s].param], *dparam = &op->dparam[slots[s].param];
+        *dparam = *param;
+        param->data = params + (size_t)slots[s].offset * real_bytes;
+        dparam->data = grads ? grads + (size_t)slots[s].offset * real_bytes : NULL;
+    }
+}
+
+nt_status nt_plan_bind(nt_plan *plan, char *arena, char *scratch, const nt_slot *slots, int n_slots,
+                       char *params, char *grads, size_t real_bytes)
+{
+    for (int i = 0; i < plan->n_ops; i++) {
+        nt_op *op = &plan->op[i];
+        if (plan->maker[i] != i) continue;
+        bind_inputs(plan, op, i, arena);
+        op->y.data = at(plan, arena, plan->y_storage[i]);
+        op->dy = op->y;
+        op->dy.data = at(plan, arena, plan->dy_storage[i]);
+        op->saved = at(plan, arena, plan->saved_storage[i]);
+        op->scratch = scratch;
+        bind_params(op, i, slots, n_slots, params, grads, real_bytes);
+        NT_TRY(nt_op_bind(op));
+    }
+    return NT_OK;
+}
