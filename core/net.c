@@ -1,0 +1,511 @@
+/* The net: flat arenas, plans, and the three passes (forward, backward, update). Compiling and memory layout
+ * are in core/plan.c. */
+#include "core/net.h"
+
+#include "core/init.h"
+#include "core/layers/batchnorm.h"
+#include "core/plan.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ALIGN_BYTES 64
+
+/* A stretch of the arenas that one update treats alike: neighbouring slots of the same role. */
+typedef struct segment {
+    int64_t begin, end;
+    nt_param_role role;
+} segment;
+
+/* The running statistics of one batchnorm. */
+typedef struct stat_pair {
+    int mean, var;             /* slots */
+    int64_t values_per_sample; /* per channel: H W */
+    double momentum;
+} stat_pair;
+
+struct nt_net {
+    const nt_model *model;
+    nt_backend *backend;
+    nt_net_options options;
+    size_t real_bytes;
+    int n_plans;
+    nt_plan **plan; /* wanted ones until build: see want */
+    int n_wants;
+    struct want {
+        nt_mode mode;
+        int64_t n;
+    } * want;
+    int n_slots;
+    nt_slot *slot;
+    int64_t n_elems;
+    char *params, *grads, *state[2], *activations, *scratch;
+    int n_states;
+    size_t activation_bytes, naive_bytes, scratch_bytes;
+    int n_segments, n_stats;
+    segment *segment;
+    stat_pair *stat;
+    nt_plan *last; /* plan of the last forward */
+    bool last_has_loss;
+    void *host_loss; /* (largest n, 2) real */
+    void *host_slot; /* largest slot, real */
+};
+
+/* --- creation --- */
+
+nt_status nt_net_create(nt_net **out, const nt_model *model, nt_backend *backend,
+                        const nt_net_options *options)
+{
+    nt_net *net = calloc(1, sizeof *net);
+    NT_CHECK_ALLOC(net, sizeof *net);
+    net->model = model;
+    net->backend = backend;
+    net->options = *options;
+    net->real_bytes = nt_dtype_bytes(backend->ops->real);
+    net->n_states = options->optim ? nt_optim_n_states(options->optim) : 0;
+    *out = net;
+    return NT_OK;
+}
+
+static size_t arena_bytes(const nt_net *net)
+{
+    return (size_t)net->n_elems * net->real_bytes;
+}
+
+void nt_net_destroy(nt_net *net)
+{
+    if (!net) return;
+    for (int i = 0; i < net->n_plans; i++)
+        nt_plan_destroy(net->plan[i]);
+    nt_backend_free(net->backend, net->params, arena_bytes(net));
+    nt_backend_free(net->backend, net->grads, arena_bytes(net));
+    for (int i = 0; i < net->n_states; i++)
+        nt_backend_free(net->backend, net->state[i], arena_bytes(net));
+    nt_backend_free(net->backend, net->activations, net->activation_bytes);
+    nt_backend_free(net->backend, net->scratch, net->scratch_bytes);
+    free(net->plan);
+    free(net->want);
+    free(net->slot);
+    free(net->segment);
+    free(net->stat);
+    free(net->host_loss);
+    free(net->host_slot);
+    free(net);
+}
+
+nt_status nt_net_want(nt_net *net, nt_mode mode, int64_t n)
+{
+    NT_BUG_UNLESS(n >= 1 && !net->params, "nt_net_want: n %lld, built %d", (long long)n, net->params != NULL);
+    for (int i = 0; i < net->n_wants; i++)
+        if (net->want[i].mode == mode && net->want[i].n == n) return NT_OK;
+    void *grown = realloc(net->want, (size_t)(net->n_wants + 1) * sizeof *net->want);
+    NT_CHECK_ALLOC(grown, (size_t)(net->n_wants + 1) * sizeof *net->want);
+    net->want = grown;
+    net->want[net->n_wants++] = (struct want){mode, n};
+    return NT_OK;
+}
+
+/* Training plans first, large ones first: the first plan chooses the parameters' layouts. */
+static int by_importance(const void *a, const void *b)
+{
+    const struct want *x = a, *y = b;
+    if (x->mode != y->mode) return x->mode == NT_MODE_TRAIN ? -1 : 1;
+    return x->n > y->n ? -1 : x->n < y->n;
+}
+
+/* --- slots --- */
+
+/* One slot per parameter, last layer first: the order in which backward finishes them. */
+static nt_status list_slots(nt_net *net)
+{
+    const nt_model *model = net->model;
+    int n = 0;
+    for (int i = 0; i < model->n_layers; i++)
+        n += model->layer[i].n_params;
+    net->slot = calloc((size_t)n + 1, sizeof *net->slot);
+    NT_CHECK_ALLOC(net->slot, (size_t)n * sizeof *net->slot);
+    for (int i = model->n_layers - 1; i >= 0; i--)
+        for (int p = 0; p < model->layer[i].n_params; p++) {
+            nt_slot *slot = &net->slot[net->n_slots++];
+            *slot = (nt_slot){.layer = i, .param = p, .role = model->layer[i].param[p].role};
+            int used = snprintf(slot->name, sizeof slot->name, "%s.%s", model->layer[i].name,
+                                model->layer[i].param[p].name);
+            NT_CHECK(used < (int)sizeof slot->name, NT_ERR_CONFIG, "layer name %s is too long",
+                     model->layer[i].name);
+        }
+    return NT_OK;
+}
+
+/* Sizes and offsets, from the layouts that the first plan's ops chose. */
+static void lay_out_slots(nt_net *net, const nt_plan *plan)
+{
+    int64_t align = (int64_t)(ALIGN_BYTES / net->real_bytes);
+    for (int s = 0; s < net->n_slots; s++) {
+        nt_slot *slot = &net->slot[s];
+        slot->tensor = plan->op[slot->layer].param[slot->param];
+        slot->n_elems = (int64_t)(slot->tensor.n_bytes / net->real_bytes);
+        slot->offset = net->n_elems;
+        net->n_elems += (slot->n_elems + align - 1) / align * align;
+    }
+}
+
+/* --- segments of the update --- */
+
+static nt_status list_segments(nt_net *net)
+{
+    net->segment = calloc((size_t)net->n_slots + 1, sizeof *net->segment);
+    net->stat = calloc((size_t)net->n_slots + 1, sizeof *net->stat);
+    NT_CHECK_ALLOC(net->segment && net->stat, (size_t)net->n_slots * sizeof *net->segment);
+    for (int s = 0; s < net->n_slots; s++) {
+        const nt_slot *slot = &net->slot[s];
+        if (slot->role == NT_PARAM_STAT) continue;
+        segment *last = net->n_segments ? &net->segment[net->n_segments - 1] : NULL;
+        bool joins = last && s > 0 && net->slot[s - 1].role == slot->role && last->role == slot->role;
+        if (!joins) {
+            last = &net->segment[net->n_segments++];
+            *last = (segment){.begin = slot->offset, .role = slot->role};
+        }
+        last->end = slot->offset + slot->n_elems;
+    }
+    return NT_OK;
+}
+
+/* Statistics come in pairs, mean then variance, in one layer. */
+static void list_stats(nt_net *net)
+{
+    for (int s = 0; s + 1 < net->n_slots; s++) {
+        const nt_slot *slot = &net->slot[s];
+        if (slot->role != NT_PARAM_STAT || slot->param != NT_BN_MEAN) continue;
+        const nt_layer *layer = &net->model->layer[slot->layer];
+        const nt_batchnorm_options *options = layer->options;
+        net->stat[net->n_stats++] =
+            (stat_pair){.mean = s,
+                        .var = s + 1,
+                        .momentum = options->momentum,
+                        .values_per_sample = nt_shape_elems(layer->out) / layer->out.dim[0]};
+    }
+}
+
+/* --- build --- */
+
+static nt_status compile_plans(nt_net *net)
+{
+    qsort(net->want, (size_t)net->n_wants, sizeof *net->want, by_importance);
+    net->plan = calloc((size_t)net->n_wants, sizeof *net->plan);
+    NT_CHECK_ALLOC(net->plan, (size_t)net->n_wants * sizeof *net->plan);
+    NT_TRY(list_slots(net));
+    for (int i = 0; i < net->n_wants; i++) {
+        NT_TRY(nt_plan_create(&net->plan[i], net->model, net->backend, net->options.tuning, net->want[i].mode,
+                              net->want[i].n, net->slot, net->n_slots, i > 0));
+        net->n_plans++;
+        if (i == 0) lay_out_slots(net, net->plan[0]);
+        if (net->plan[i]->arena_bytes > net->activation_bytes)
+            net->activation_bytes = net->plan[i]->arena_bytes;
+        if (net->plan[i]->naive_bytes > net->naive_bytes) net->naive_bytes = net->plan[i]->naive_bytes;
+        if (net->plan[i]->scratch_bytes > net->scratch_bytes)
+            net->scratch_bytes = net->plan[i]->scratch_bytes;
+    }
+    return NT_OK;
+}
+
+static nt_status allocate_arenas(nt_net *net)
+{
+    NT_TRY(nt_backend_alloc(net->backend, (void **)&net->params, arena_bytes(net)));
+    if (net->options.optim) NT_TRY(nt_backend_alloc(net->backend, (void **)&net->grads, arena_bytes(net)));
+    for (int i = 0; i < net->n_states; i++)
+        NT_TRY(nt_backend_alloc(net->backend, (void **)&net->state[i], arena_bytes(net)));
+    NT_TRY(nt_backend_alloc(net->backend, (void **)&net->activations, net->activation_bytes));
+    NT_TRY(nt_backend_alloc(net->backend, (void **)&net->scratch, net->scratch_bytes));
+    return NT_OK;
+}
+
+static nt_status allocate_host_buffers(nt_net *net)
+{
+    int64_t largest_slot = 1, largest_n = 1;
+    for (int s = 0; s < net->n_slots; s++) {
+        int64_t n = nt_shape_elems(net->slot[s].tensor.shape);
+        if (n > largest_slot) largest_slot = n;
+    }
+    for (int i = 0; i < net->n_plans; i++) {
+        const nt_op *output = &net->plan[i]->op[net->plan[i]->maker[net->model->output]];
+        int64_t n = nt_shape_elems(output->y.shape);
+        if (2 * net->plan[i]->n > largest_n) largest_n = 2 * net->plan[i]->n;
+        if (n > largest_slot) largest_slot = n;
+    }
+    net->host_loss = malloc((size_t)largest_n * net->real_bytes);
+    net->host_slot = malloc((size_t)largest_slot * net->real_bytes);
+    NT_CHECK_ALLOC(net->host_loss && net->host_slot, (size_t)largest_slot * net->real_bytes);
+    return NT_OK;
+}
+
+static nt_status init_params(nt_net *net)
+{
+    for (int s = 0; s < net->n_slots; s++) {
+        const nt_slot *slot = &net->slot[s];
+        const nt_param *param = &net->model->layer[slot->layer].param[slot->param];
+        int64_t n = nt_shape_elems(slot->tensor.shape);
+        float *values = malloc((size_t)n * sizeof *values);
+        NT_CHECK_ALLOC(values, (size_t)n * sizeof *values);
+        uint32_t id = (uint32_t)(slot->layer * NT_MAX_PARAMS + slot->param);
+        nt_status status = nt_init_fill(values, n, &param->init, net->options.seed, id);
+        if (status == NT_OK) status = nt_net_write(net, s, NT_ARRAY_PARAM, values);
+        free(values);
+        NT_TRY(status);
+    }
+    return NT_OK;
+}
+
+nt_status nt_net_build(nt_net *net)
+{
+    NT_BUG_UNLESS(net->n_wants > 0, "nt_net_build: no plan was asked for");
+    NT_TRY(compile_plans(net));
+    NT_TRY(list_segments(net));
+    list_stats(net);
+    NT_TRY(allocate_arenas(net));
+    NT_TRY(allocate_host_buffers(net));
+    for (int i = 0; i < net->n_plans; i++)
+        NT_TRY(nt_plan_bind(net->plan[i], net->activations, net->scratch, net->slot, net->n_slots,
+                            net->params, net->grads, net->real_bytes));
+    for (int s = 0; s < net->n_slots; s++)
+        net->slot[s].tensor.data = net->params + (size_t)net->slot[s].offset * net->real_bytes;
+    NT_TRY(init_params(net));
+    return NT_OK;
+}
+
+/* --- passes --- */
+
+static nt_plan *find_plan(const nt_net *net, nt_mode mode, int64_t n)
+{
+    for (int i = 0; i < net->n_plans; i++)
+        if (net->plan[i]->mode == mode && net->plan[i]->n == n) return net->plan[i];
+    return NULL;
+}
+
+static nt_status stage_batch(nt_net *net, nt_plan *plan, const nt_batch *batch)
+{
+    NT_TRY(nt_backend_stage(net->backend, &plan->op[0].x[0], batch->x));
+    if (net->model->has_loss && batch->target)
+        NT_TRY(nt_backend_stage(net->backend, &plan->op[plan->n_ops - 1].x[1], batch->target));
+    return NT_OK;
+}
+
+nt_status nt_net_forward(nt_net *net, nt_mode mode, const nt_batch *batch, const nt_pass *pass)
+{
+    nt_plan *plan = find_plan(net, mode, batch->n);
+    NT_BUG_UNLESS(plan, "no plan for %lld samples in mode %d", (long long)batch->n, mode);
+    net->last_has_loss = net->model->has_loss && batch->target;
+    NT_BUG_UNLESS(mode == NT_MODE_EVAL || net->last_has_loss, "training needs a loss and targets");
+    NT_TRY(stage_batch(net, plan, batch));
+    int n_run = net->model->has_loss && !net->last_has_loss ? plan->n_ops - 1 : plan->n_ops;
+    for (int i = 0; i < n_run; i++) {
+        if (plan->maker[i] != i || (plan->op[i].flags & NT_OP_VIEW)) continue;
+        NT_TRY(nt_op_forward(&plan->op[i], pass));
+    }
+    net->last = plan;
+    return NT_OK;
+}
+
+static nt_status run_sums(nt_net *net, nt_plan *plan, int after, int *next)
+{
+    for (; *next < plan->n_sums && plan->sum[*next].after == after; (*next)++) {
+        const nt_plan_sum *s = &plan->sum[*next];
+        NT_TRY(nt_backend_sum(net->backend, net->activations + plan->storage[s->dst].offset,
+                              net->activations + plan->storage[s->a].offset,
+                              net->activations + plan->storage[s->b].offset, s->n));
+    }
+    return NT_OK;
+}
+
+/* Says that the gradients of layer i's slots are final. `slot` walks through the slots. */
+static nt_status report_ready(nt_net *net, int i, int *slot, nt_ready_fn ready, void *arg)
+{
+    int first = *slot;
+    while (*slot < net->n_slots && net->slot[*slot].layer == i)
+        (*slot)++;
+    if (*slot == first || !ready) return NT_OK;
+    int64_t end = *slot < net->n_slots ? net->slot[*slot].offset : net->n_elems;
+    NT_TRY(ready(arg, net->slot[first].offset, end));
+    return NT_OK;
+}
+
+nt_status nt_net_backward(nt_net *net, const nt_pass *pass, nt_ready_fn ready, void *arg)
+{
+    nt_plan *plan = net->last;
+    NT_BUG_UNLESS(plan && plan->mode == NT_MODE_TRAIN && net->grads, "backward without a training forward");
+    int slot = 0, sum = 0;
+    for (int i = plan->n_ops - 1; i > 0; i--) {
+        bool runs = plan->maker[i] == i && !(plan->op[i].flags & NT_OP_VIEW);
+        if (runs) NT_TRY(nt_op_backward(&plan->op[i], pass));
+        NT_TRY(run_sums(net, plan, i, &sum));
+        NT_TRY(report_ready(net, i, &slot, ready, arg));
+    }
+    return NT_OK;
+}
+
+/* Element i of an array of the backend's real type. */
+static double real_at(const nt_net *net, const void *array, int64_t i)
+{
+    return net->real_bytes == sizeof(float) ? (double)((const float *)array)[i] : ((const double *)array)[i];
+}
+
+nt_status nt_net_loss(nt_net *net, nt_loss_sum *out)
+{
+    NT_BUG_UNLESS(net->last && net->last_has_loss, "no loss: the last forward had no targets");
+    const nt_tensor *y = &net->last->op[net->last->n_ops - 1].y;
+    NT_TRY(nt_backend_download(net->backend, net->host_loss, y->data, y->n_bytes));
+    NT_TRY(nt_backend_sync(net->backend));
+    *out = (nt_loss_sum){.n = net->last->n};
+    for (int64_t i = 0; i < out->n; i++) {
+        double loss = real_at(net, net->host_loss, 2 * i);
+        out->loss += loss;
+        out->loss_squared += loss * loss;
+        out->correct += real_at(net, net->host_loss, 2 * i + 1) > 0.5;
+    }
+    return NT_OK;
+}
+
+nt_status nt_net_output(nt_net *net, float *out)
+{
+    NT_BUG_UNLESS(net->last, "no output: nothing has run");
+    const nt_tensor *y = &net->last->op[net->last->maker[net->model->output]].y;
+    int64_t n = nt_shape_elems(y->shape);
+    NT_TRY(nt_backend_to_plain(net->backend, net->host_slot, y));
+    NT_TRY(nt_backend_sync(net->backend));
+    for (int64_t i = 0; i < n; i++)
+        out[i] = (float)real_at(net, net->host_slot, i);
+    return NT_OK;
+}
+
+/* --- update --- */
+
+static char *elem(const nt_net *net, char *arena, int64_t offset)
+{
+    return arena ? arena + (size_t)offset * net->real_bytes : NULL;
+}
+
+static nt_status update_stats(nt_net *net, int64_t batch)
+{
+    for (int i = 0; i < net->n_stats; i++) {
+        const nt_slot *mean = &net->slot[net->stat[i].mean], *var = &net->slot[net->stat[i].var];
+        double values = (double)(batch * net->stat[i].values_per_sample);
+        nt_update u = {.rule = NT_UPDATE_STAT,
+                       .momentum = (float)net->stat[i].momentum,
+                       .grad_scale = 1,
+                       .correction1 = values > 1 ? (float)(values / (values - 1)) : 1};
+        NT_TRY(nt_backend_update(net->backend, &u, elem(net, net->params, mean->offset),
+                                 elem(net, net->grads, mean->offset), elem(net, net->params, var->offset),
+                                 elem(net, net->grads, var->offset), mean->n_elems));
+    }
+    return NT_OK;
+}
+
+nt_status nt_net_update(nt_net *net, double lr, int64_t step, int64_t batch, double grad_scale)
+{
+    NT_BUG_UNLESS(net->grads, "update without an optimizer");
+    for (int i = 0; i < net->n_segments; i++) {
+        const segment *s = &net->segment[i];
+        nt_update u = nt_optim_prepare(net->options.optim, lr, step, s->role);
+        u.grad_scale = (float)grad_scale;
+        NT_TRY(nt_backend_update(net->backend, &u, elem(net, net->params, s->begin),
+                                 elem(net, net->grads, s->begin), elem(net, net->state[0], s->begin),
+                                 elem(net, net->state[1], s->begin), s->end - s->begin));
+    }
+    NT_TRY(update_stats(net, batch));
+    return NT_OK;
+}
+
+nt_status nt_net_zero_grads(nt_net *net)
+{
+    NT_TRY(nt_backend_zero(net->backend, net->grads, arena_bytes(net)));
+    return NT_OK;
+}
+
+/* --- looking in --- */
+
+int64_t nt_net_n_elems(const nt_net *net)
+{
+    return net->n_elems;
+}
+
+void *nt_net_params(const nt_net *net)
+{
+    return net->params;
+}
+
+void *nt_net_grads(const nt_net *net)
+{
+    return net->grads;
+}
+
+void *nt_net_state(const nt_net *net, int index)
+{
+    return index < net->n_states ? net->state[index] : NULL;
+}
+
+int nt_net_n_slots(const nt_net *net)
+{
+    return net->n_slots;
+}
+
+const nt_slot *nt_net_get_slot(const nt_net *net, int index)
+{
+    return &net->slot[index];
+}
+
+const nt_model *nt_net_model(const nt_net *net)
+{
+    return net->model;
+}
+
+nt_backend *nt_net_backend(const nt_net *net)
+{
+    return net->backend;
+}
+
+/* The slot's tensor in one of the arenas. */
+static nt_status slot_tensor(const nt_net *net, int slot, int array, nt_tensor *out)
+{
+    char *arena = array == NT_ARRAY_PARAM ? net->params : array == NT_ARRAY_GRAD ? net->grads : NULL;
+    if (array >= 0 && array < net->n_states) arena = net->state[array];
+    NT_BUG_UNLESS(arena && slot >= 0 && slot < net->n_slots, "slot %d, array %d: there is none", slot, array);
+    *out = net->slot[slot].tensor;
+    out->data = elem(net, arena, net->slot[slot].offset);
+    return NT_OK;
+}
+
+nt_status nt_net_read(nt_net *net, int slot, int array, float *host)
+{
+    nt_tensor t;
+    NT_TRY(slot_tensor(net, slot, array, &t));
+    NT_TRY(nt_backend_to_plain(net->backend, net->host_slot, &t));
+    NT_TRY(nt_backend_sync(net->backend));
+    for (int64_t i = 0, n = nt_shape_elems(t.shape); i < n; i++)
+        host[i] = (float)real_at(net, net->host_slot, i);
+    return NT_OK;
+}
+
+nt_status nt_net_write(nt_net *net, int slot, int array, const float *host)
+{
+    nt_tensor t;
+    NT_TRY(slot_tensor(net, slot, array, &t));
+    for (int64_t i = 0, n = nt_shape_elems(t.shape); i < n; i++) {
+        if (net->real_bytes == sizeof(float))
+            ((float *)net->host_slot)[i] = host[i];
+        else
+            ((double *)net->host_slot)[i] = (double)host[i];
+    }
+    NT_TRY(nt_backend_from_plain(net->backend, &t, net->host_slot));
+    NT_TRY(nt_backend_sync(net->backend));
+    return NT_OK;
+}
+
+nt_net_memory nt_net_get_memory(const nt_net *net)
+{
+    return (nt_net_memory){.activations = net->activation_bytes,
+                           .activations_naive = net->naive_bytes,
+                           .params = arena_bytes(net),
+                           .grads = net->grads ? arena_bytes(net) : 0,
+                           .state = (size_t)net->n_states * arena_bytes(net),
+                           .scratch = net->scratch_bytes};
+}
