@@ -10,6 +10,8 @@
 #include "core/layer.h"
 #include "core/layers/input.h"
 
+#include <stdio.h>
+
 #define NT_NODE_TARGET (-1) /* as an input index: the target of the batch */
 
 typedef enum nt_target_kind {
@@ -34,6 +36,7 @@ typedef struct nt_model {
     bool has_loss;
     int output; /* index of the node whose y is the prediction (logits) */
     nt_sample_spec spec;
+    nt_config *file; /* the model file's own config, if there is one; owned */
 } nt_model;
 
 typedef struct nt_model_options {

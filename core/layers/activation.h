@@ -22,4 +22,8 @@ typedef struct nt_activation_options {
     double beta;  /* logistic: slope, default 1 */
 } nt_activation_options;
 
+/* "none", "threshold", "logistic", ...: the words of the config in the order of nt_activation,
+ * NULL-terminated. */
+extern const char *const nt_activation_words[];
+
 #endif

@@ -1,0 +1,432 @@
+/* Building the graph from [layer ...] groups.
+ *
+ * Each group becomes one node, followed by the nodes of `batchnorm = yes` and `activation = ...`; a name
+ * stands for the last of them. Shapes are inferred as nodes are added, so every mistake is reported at the
+ * line of the layer where it shows. */
+#include "core/model.h"
+
+#include "core/layers/activation.h"
+#include "core/layers/batchnorm.h"
+#include "core/text.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const nt_section nt_model_section = {
+    .name = "model",
+    .help = "where the layers are, if not in this file",
+    .size = sizeof(nt_model_options),
+    .options =
+        (const nt_option[]){
+            {"file", NT_OPTION_STRING, offsetof(nt_model_options, file),
+             .help = "INI file with the [layer NAME] sections; default: they are in this file"},
+        },
+    .n_options = 1,
+};
+
+/* Keys that every layer has. */
+typedef struct common_options {
+    const char *type;
+    nt_names input;
+    int activation;
+    double activation_alpha, activation_beta;
+    bool batchnorm;
+    double batchnorm_eps, batchnorm_momentum;
+} common_options;
+
+static const nt_option common_table[] = {
+    {"type", NT_OPTION_STRING, offsetof(common_options, type), .flags = NT_OPTION_REQUIRED,
+     .help = "what kind of layer (nntrain help layers)"},
+    {"input", NT_OPTION_NAMES, offsetof(common_options, input),
+     .help = "names of the layers it reads, or `input`; default: the layer before"},
+    {"activation", NT_OPTION_ENUM, offsetof(common_options, activation), .def = "none",
+     .choices = nt_activation_words, .help = "function applied to the output"},
+    {"activation_alpha", NT_OPTION_FLOAT, offsetof(common_options, activation_alpha),
+     .help = "leaky_relu: slope below zero (0.01); elu: scale (1)"},
+    {"activation_beta", NT_OPTION_FLOAT, offsetof(common_options, activation_beta),
+     .help = "logistic: slope (1)"},
+    {"batchnorm", NT_OPTION_BOOL, offsetof(common_options, batchnorm), .def = "no",
+     .help = "linear, conv2d: batch normalisation before the activation"},
+    {"batchnorm_eps", NT_OPTION_FLOAT, offsetof(common_options, batchnorm_eps), .def = "1e-5", .min = 0,
+     .max = 1, .help = "added to the variance"},
+    {"batchnorm_momentum", NT_OPTION_FLOAT, offsetof(common_options, batchnorm_momentum), .def = "0.1",
+     .min = 0, .max = 1, .help = "weight of the new batch in the running statistics"},
+};
+
+static const nt_section common_section = {.name = "layer",
+                                          .help = "keys of every layer",
+                                          .size = sizeof(common_options),
+                                          .options = common_table,
+                                          .n_options = NT_N_ELEMS(common_table)};
+
+/* The builder's state. */
+typedef struct builder {
+    nt_model *model;
+    nt_config *config;            /* where the groups are */
+    const nt_config_group *group; /* being built; NULL for the input and the loss */
+    int cap;
+    int *last_of_group; /* (n_groups) last node of each group built so far */
+    int previous;       /* default input */
+} builder;
+
+/* --- nodes --- */
+
+static nt_status reserve_node(builder *b)
+{
+    nt_model *model = b->model;
+    if (model->n_layers < b->cap) return NT_OK;
+    int cap = b->cap ? 2 * b->cap : 32;
+    nt_layer *grown = realloc(model->layer, (size_t)cap * sizeof *grown);
+    NT_CHECK_ALLOC(grown, (size_t)cap * sizeof *grown);
+    model->layer = grown;
+    b->cap = cap;
+    return NT_OK;
+}
+
+/* A new last node; the model owns it from here on. */
+static nt_status new_node(builder *b, const char *name, const char *suffix, const nt_layer_ops *ops,
+                          int n_inputs, nt_layer **out)
+{
+    NT_TRY(reserve_node(b));
+    nt_layer *layer = &b->model->layer[b->model->n_layers++];
+    *layer = (nt_layer){.ops = ops, .n_inputs = n_inputs, .group = b->group ? b->group->index : -1};
+    snprintf(layer->name, sizeof layer->name, "%s%s", name, suffix);
+    layer->options = calloc(1, ops->section.size + 1);
+    layer->input = calloc((size_t)n_inputs + 1, sizeof *layer->input);
+    layer->in = calloc((size_t)n_inputs + 1, sizeof *layer->in);
+    NT_CHECK_ALLOC(layer->options && layer->input && layer->in, ops->section.size);
+    *out = layer;
+    return NT_OK;
+}
+
+/* Fails at the group's line, with the present error's words. */
+static nt_status fail_here(const builder *b, const char *key)
+{
+    nt_error error;
+    nt_error_take(&error);
+    if (!b->group) return nt_error_raise(&error);
+    return nt_config_fail_group(b->config, b->group, key, "%s", error.message);
+}
+
+static nt_status infer_node(const builder *b, nt_layer *layer)
+{
+    for (int k = 0; k < layer->n_inputs; k++)
+        if (layer->input[k] >= 0) layer->in[k] = b->model->layer[layer->input[k]].out;
+    nt_status status = layer->ops->infer(layer);
+    for (int p = 0; p < layer->n_params && status == NT_OK; p++)
+        status = nt_shape_check(layer->param[p].shape, layer->param[p].name);
+    if (status == NT_OK) status = nt_shape_check(layer->out, "output");
+    if (status == NT_OK) return NT_OK;
+    (void)nt_error_prefix(status, "layer %s (%s): ", layer->name, layer->ops->section.name);
+    return fail_here(b, NULL);
+}
+
+static nt_status add_input(builder *b)
+{
+    nt_layer *layer;
+    const nt_layer_ops *ops = nt_layer_find("input");
+    NT_BUG_UNLESS(ops, "there is no layer type 'input'");
+    NT_TRY(new_node(b, "input", "", ops, 0, &layer));
+    memcpy(layer->options, &b->model->spec.input, sizeof b->model->spec.input);
+    layer->out = b->model->spec.x;
+    NT_TRY(nt_shape_check(layer->out, "sample"));
+    return NT_OK;
+}
+
+/* A node of one input after the group's main node. */
+static nt_status add_follower(builder *b, const char *type, const char *suffix, nt_layer **out)
+{
+    const nt_layer_ops *ops = nt_layer_find(type);
+    NT_BUG_UNLESS(ops, "there is no layer type '%s'", type);
+    int before = b->model->n_layers - 1;
+    NT_TRY(new_node(b, b->group->name, suffix, ops, 1, out));
+    NT_TRY(nt_section_defaults(&ops->section, (*out)->options));
+    (*out)->input[0] = before;
+    return NT_OK;
+}
+
+static nt_status add_batchnorm(builder *b, const common_options *common)
+{
+    nt_layer *layer;
+    NT_TRY(add_follower(b, "batchnorm", ".bn", &layer));
+    nt_batchnorm_options *options = layer->options;
+    options->eps = common->batchnorm_eps;
+    options->momentum = common->batchnorm_momentum;
+    NT_TRY(infer_node(b, layer));
+    return NT_OK;
+}
+
+static nt_status add_activation(builder *b, const common_options *common)
+{
+    nt_layer *layer;
+    NT_TRY(add_follower(b, "activation", ".act", &layer));
+    nt_activation_options *options = layer->options;
+    options->function = (nt_activation)common->activation;
+    if (common->activation_alpha != 0) options->alpha = common->activation_alpha;
+    if (common->activation_beta != 0) options->beta = common->activation_beta;
+    NT_TRY(infer_node(b, layer));
+    return NT_OK;
+}
+
+/* --- groups --- */
+
+/* Node that a name in `input =` means, or -1. */
+static int find_input(const builder *b, const char *name)
+{
+    if (strcmp(name, "input") == 0) return 0;
+    for (int g = 0; g < b->group->index; g++)
+        if (strcmp(nt_config_get_group(b->config, g)->name, name) == 0) return b->last_of_group[g];
+    return -1;
+}
+
+static nt_status unknown_input(const builder *b, const char *name)
+{
+    const char **names = calloc((size_t)b->group->index + 2, sizeof *names);
+    NT_CHECK_ALLOC(names, (size_t)b->group->index * sizeof *names);
+    for (int g = 0; g < b->group->index; g++)
+        names[g] = nt_config_get_group(b->config, g)->name;
+    names[b->group->index] = "input";
+    const char *nearest = nt_text_nearest(name, names);
+    free(names);
+    return nt_config_fail_group(
+        b->config, b->group, "input", "layer %s: there is no layer '%s' before it%s%s%s", b->group->name,
+        name, nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
+}
+
+static nt_status connect(const builder *b, nt_layer *layer, const common_options *common)
+{
+    if (common->input.n == 0) layer->input[0] = b->previous;
+    for (int k = 0; k < common->input.n; k++) {
+        layer->input[k] = find_input(b, common->input.name[k]);
+        if (layer->input[k] < 0) return unknown_input(b, common->input.name[k]);
+    }
+    return NT_OK;
+}
+
+static nt_status check_common(const builder *b, const nt_layer_ops *ops, const common_options *common)
+{
+    int n = common->input.n ? common->input.n : 1;
+    const char *name = b->group->name, *type = ops->section.name;
+    if (n < ops->min_inputs)
+        return nt_config_fail_group(b->config, b->group, "input",
+                                    "layer %s (%s) needs at least %d inputs, has %d: write "
+                                    "`input = first, second`",
+                                    name, type, ops->min_inputs, n);
+    if (ops->max_inputs >= 0 && n > ops->max_inputs)
+        return nt_config_fail_group(b->config, b->group, "input",
+                                    "layer %s (%s) takes at most %d inputs, has %d", name, type,
+                                    ops->max_inputs, n);
+    if (common->batchnorm && !ops->takes_batchnorm)
+        return nt_config_fail_group(b->config, b->group, "batchnorm",
+                                    "layer %s (%s) does not take batchnorm; add a layer "
+                                    "of type batchnorm",
+                                    name, type);
+    return NT_OK;
+}
+
+static nt_status find_type(const builder *b, const nt_layer_ops **out)
+{
+    const char *type = nt_config_group_value(b->config, b->group, "type");
+    if (!type)
+        return nt_config_fail_group(b->config, b->group, NULL, "layer %s has no `type`", b->group->name);
+    *out = strcmp(type, "input") == 0 ? NULL : nt_layer_find(type);
+    if (*out) return NT_OK;
+    const char *nearest = nt_text_nearest(type, nt_layer_types());
+    return nt_config_fail_group(b->config, b->group, "type", "layer %s: there is no layer type '%s'%s%s%s",
+                                b->group->name, type, nearest ? "; did you mean '" : "",
+                                nearest ? nearest : "", nearest ? "'?" : " (see nntrain help layers)");
+}
+
+static nt_status add_group(builder *b)
+{
+    const nt_layer_ops *ops = NULL;
+    common_options common = {0};
+    nt_layer *layer;
+    if (strcmp(b->group->name, "input") == 0)
+        return nt_config_fail_group(b->config, b->group, NULL,
+                                    "a layer cannot be called 'input': that is the data");
+    NT_TRY(find_type(b, &ops));
+    const char *inputs = nt_config_group_value(b->config, b->group, "input");
+    int cap_inputs = 1;
+    for (const char *c = inputs; c && *c; c++)
+        cap_inputs += *c == ',';
+    NT_TRY(new_node(b, b->group->name, "", ops, cap_inputs, &layer));
+    NT_TRY(
+        nt_config_parse_group(b->config, b->group, &common_section, &common, &ops->section, layer->options));
+    layer->n_inputs = common.input.n ? common.input.n : 1;
+    layer->has_batchnorm = common.batchnorm;
+    NT_TRY(check_common(b, ops, &common));
+    NT_TRY(connect(b, layer, &common));
+    NT_TRY(infer_node(b, layer));
+    if (common.batchnorm) NT_TRY(add_batchnorm(b, &common));
+    if (common.activation != NT_ACT_NONE) NT_TRY(add_activation(b, &common));
+    b->previous = b->last_of_group[b->group->index] = b->model->n_layers - 1;
+    return NT_OK;
+}
+
+/* --- loss and checks --- */
+
+static nt_status add_loss(builder *b, const char *type)
+{
+    nt_model *model = b->model;
+    nt_layer *layer;
+    const nt_layer_ops *ops = nt_loss_find(type);
+    NT_BUG_UNLESS(ops, "there is no loss '%s'", type);
+    b->group = NULL;
+    NT_TRY(new_node(b, "loss", "", ops, 2, &layer));
+    NT_TRY(nt_section_defaults(&ops->section, layer->options));
+    layer->input[0] = model->output;
+    layer->input[1] = NT_NODE_TARGET;
+    layer->in[1] = (nt_shape){0};
+    if (model->spec.target == NT_TARGET_VALUE) layer->in[1] = nt_shape_of(1, model->spec.n_values);
+    NT_TRY(infer_node(b, layer));
+    model->has_loss = true;
+    return NT_OK;
+}
+
+static nt_status check_classes(const builder *b)
+{
+    const nt_layer *output = &b->model->layer[b->model->output];
+    int64_t classes = b->model->spec.n_classes;
+    if (b->model->spec.target != NT_TARGET_CLASS || output->out.dim[0] >= classes) return NT_OK;
+    return nt_config_fail_group(
+        b->config, nt_config_get_group(b->config, output->group), NULL,
+        "layer %s has %lld outputs but the data have %lld classes: give the last layer `units = "
+        "%lld`",
+        output->name, (long long)output->out.dim[0], (long long)classes, (long long)classes);
+}
+
+static nt_status check_all_used(builder *b)
+{
+    const nt_model *model = b->model;
+    for (int i = 0; i < model->output; i++) {
+        bool used = false;
+        for (int c = i + 1; c <= model->output; c++)
+            for (int k = 0; k < model->layer[c].n_inputs; k++)
+                used = used || model->layer[c].input[k] == i;
+        if (!used && model->layer[i].group >= 0)
+            return nt_config_fail_group(b->config, nt_config_get_group(b->config, model->layer[i].group),
+                                        NULL, "the output of layer %s is not used by any layer",
+                                        model->layer[i].name);
+    }
+    return NT_OK;
+}
+
+static nt_status build(builder *b, nt_config *main_config)
+{
+    int n_groups = nt_config_n_groups(b->config);
+    NT_CHECK(n_groups > 0, NT_ERR_CONFIG,
+             "there are no layers: write [layer NAME] sections, or `file = ...` in [model]");
+    b->last_of_group = calloc((size_t)n_groups, sizeof *b->last_of_group);
+    NT_CHECK_ALLOC(b->last_of_group, (size_t)n_groups * sizeof *b->last_of_group);
+    NT_TRY(add_input(b));
+    for (int g = 0; g < n_groups; g++) {
+        b->group = nt_config_get_group(b->config, g);
+        NT_TRY(add_group(b));
+    }
+    b->model->output = b->model->n_layers - 1;
+    NT_TRY(check_all_used(b));
+    NT_TRY(check_classes(b));
+    const nt_loss_options *loss = nt_config_section(main_config, &nt_loss_section);
+    if (b->model->spec.target != NT_TARGET_NONE) NT_TRY(add_loss(b, nt_loss_types()[loss->type]));
+    return NT_OK;
+}
+
+/* The config with the groups: the main one, or the model file's. */
+static nt_status find_groups(builder *b, nt_config *config)
+{
+    const nt_model_options *options = nt_config_section(config, &nt_model_section);
+    b->config = config;
+    if (!options->file) return NT_OK;
+    if (nt_config_n_groups(config) > 0)
+        return nt_config_fail(config, "model", "file",
+                              "[model] file = %s and [layer ...] sections in the same config: "
+                              "keep one of them",
+                              options->file);
+    static const nt_section *const none[] = {NULL};
+    NT_TRY(nt_config_load(&b->model->file, options->file, NULL, 0, none));
+    b->config = b->model->file;
+    return NT_OK;
+}
+
+nt_status nt_model_create(nt_model **out, nt_config *config, const nt_sample_spec *spec)
+{
+    nt_model *model = calloc(1, sizeof *model);
+    NT_CHECK_ALLOC(model, sizeof *model);
+    model->spec = *spec;
+    builder b = {.model = model};
+    nt_status status = find_groups(&b, config);
+    if (status == NT_OK) status = build(&b, config);
+    free(b.last_of_group);
+    if (status != NT_OK) {
+        nt_model_destroy(model);
+        return nt_error_trail(status, __FILE__, __LINE__, __func__);
+    }
+    *out = model;
+    return NT_OK;
+}
+
+void nt_model_destroy(nt_model *model)
+{
+    if (!model) return;
+    for (int i = 0; i < model->n_layers; i++) {
+        free(model->layer[i].options);
+        free(model->layer[i].input);
+        free(model->layer[i].in);
+    }
+    free(model->layer);
+    nt_config_destroy(model->file);
+    free(model);
+}
+
+/* --- looking in --- */
+
+static int64_t layer_params(const nt_layer *layer)
+{
+    int64_t n = 0;
+    for (int p = 0; p < layer->n_params; p++)
+        if (layer->param[p].role != NT_PARAM_STAT) n += nt_shape_elems(layer->param[p].shape);
+    return n;
+}
+
+int64_t nt_model_n_params(const nt_model *model)
+{
+    int64_t n = 0;
+    for (int i = 0; i < model->n_layers; i++)
+        n += layer_params(&model->layer[i]);
+    return n;
+}
+
+static int64_t layer_flops(const nt_layer *layer)
+{
+    return layer->ops->flops ? layer->ops->flops(layer) : 0;
+}
+
+int64_t nt_model_flops(const nt_model *model)
+{
+    int64_t n = 0;
+    for (int i = 0; i < model->n_layers; i++)
+        n += layer_flops(&model->layer[i]);
+    return n;
+}
+
+int nt_model_find(const nt_model *model, const char *name)
+{
+    for (int i = 0; i < model->n_layers; i++)
+        if (strcmp(model->layer[i].name, name) == 0) return i;
+    return -1;
+}
+
+void nt_model_print(const nt_model *model, FILE *out)
+{
+    char shape[NT_SHAPE_TEXT_BYTES];
+    fprintf(out, "%-24s %-16s %-16s %12s %14s\n", "layer", "type", "output", "parameters", "FLOPs/sample");
+    for (int i = 0; i < model->n_layers; i++) {
+        const nt_layer *layer = &model->layer[i];
+        fprintf(out, "%-24s %-16s %-16s %12lld %14lld\n", layer->name, layer->ops->section.name,
+                nt_shape_text(layer->out, shape), (long long)layer_params(layer),
+                (long long)layer_flops(layer));
+    }
+    fprintf(out, "%-24s %-16s %-16s %12lld %14lld\n", "total", "", "", (long long)nt_model_n_params(model),
+            (long long)nt_model_flops(model));
+}
