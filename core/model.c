@@ -24,6 +24,18 @@ const nt_section nt_model_section = {
     .n_options = 1,
 };
 
+const nt_section nt_loss_section = {
+    .name = "loss",
+    .help = "what is minimised",
+    .size = sizeof(nt_loss_options),
+    .options =
+        (const nt_option[]){
+            {"type", NT_OPTION_STRING, offsetof(nt_loss_options, type), .def = "auto",
+             .help = "cross_entropy, bce, mse; auto: cross_entropy for classes, mse for values"},
+        },
+    .n_options = 1,
+};
+
 /* Keys that every layer has. */
 typedef struct common_options {
     const char *type;
@@ -266,12 +278,24 @@ static nt_status add_group(builder *b)
 
 /* --- loss and checks --- */
 
-static nt_status add_loss(builder *b, const char *type)
+static nt_status find_loss(const builder *b, nt_config *config, const nt_layer_ops **out)
+{
+    const nt_loss_options *loss = nt_config_section(config, &nt_loss_section);
+    const char *type = loss->type;
+    if (strcmp(type, "auto") == 0) type = b->model->spec.target == NT_TARGET_CLASS ? "cross_entropy" : "mse";
+    *out = nt_loss_find(type);
+    if (*out) return NT_OK;
+    const char *nearest = nt_text_nearest(type, nt_loss_types());
+    return nt_config_fail(config, "loss", "type", "there is no loss '%s'%s%s%s", type,
+                          nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
+}
+
+static nt_status add_loss(builder *b, nt_config *config)
 {
     nt_model *model = b->model;
+    const nt_layer_ops *ops;
     nt_layer *layer;
-    const nt_layer_ops *ops = nt_loss_find(type);
-    NT_BUG_UNLESS(ops, "there is no loss '%s'", type);
+    NT_TRY(find_loss(b, config, &ops));
     b->group = NULL;
     NT_TRY(new_node(b, "loss", "", ops, 2, &layer));
     NT_TRY(nt_section_defaults(&ops->section, layer->options));
@@ -327,8 +351,7 @@ static nt_status build(builder *b, nt_config *main_config)
     b->model->output = b->model->n_layers - 1;
     NT_TRY(check_all_used(b));
     NT_TRY(check_classes(b));
-    const nt_loss_options *loss = nt_config_section(main_config, &nt_loss_section);
-    if (b->model->spec.target != NT_TARGET_NONE) NT_TRY(add_loss(b, nt_loss_types()[loss->type]));
+    if (b->model->spec.target != NT_TARGET_NONE) NT_TRY(add_loss(b, main_config));
     return NT_OK;
 }
 

@@ -45,7 +45,8 @@ typedef struct nt_model_options {
 extern const nt_section nt_model_section; /* [model] */
 
 typedef struct nt_loss_options {
-    int type; /* index into nt_loss_types() */
+    const char *type; /* a loss, or "auto": cross_entropy for classes, mse for values; the model's last node
+                         names it */
 } nt_loss_options;
 extern const nt_section nt_loss_section; /* [loss] */
 
