@@ -1,7 +1,119 @@
-/* The list of layer types and losses: one line each. */
+/* The list of layer types and losses: one line each.
+ *
+ * A line X(name) stands for the table `nt_layer_<name>` (or `nt_loss_<name>`) of a file in core/layers. */
 #include "core/layer.h"
+
+#include <string.h>
+
+#define LAYERS(X)                                                                                            \
+    X(linear)                                                                                                \
+    X(conv2d)                                                                                                \
+    X(max_pool)                                                                                              \
+    X(avg_pool)                                                                                              \
+    X(global_avg_pool)                                                                                       \
+    X(flatten)                                                                                               \
+    X(dropout)                                                                                               \
+    X(batchnorm)                                                                                             \
+    X(add)                                                                                                   \
+    X(concat)                                                                                                \
+    X(activation)                                                                                            \
+    X(softmax)                                                                                               \
+    X(input) /* last: nt_layer_types leaves it out */
+
+#define LOSSES(X)                                                                                            \
+    X(mse)                                                                                                   \
+    X(bce)                                                                                                   \
+    X(cross_entropy)
+
+#define DECLARE_LAYER(name) extern const nt_layer_ops nt_layer_##name;
+#define DECLARE_LOSS(name)  extern const nt_layer_ops nt_loss_##name;
+#define LAYER_ENTRY(name)   &nt_layer_##name,
+#define LOSS_ENTRY(name)    &nt_loss_##name,
+#define NAME_ENTRY(name)    #name,
+
+LAYERS(DECLARE_LAYER)
+LOSSES(DECLARE_LOSS)
+
+static const nt_layer_ops *const layers[] = {LAYERS(LAYER_ENTRY) NULL};
+static const nt_layer_ops *const losses[] = {LOSSES(LOSS_ENTRY) NULL};
+
+static const nt_layer_ops *find(const nt_layer_ops *const *list, const char *type)
+{
+    for (; *list; list++)
+        if (strcmp((*list)->section.name, type) == 0) return *list;
+    return NULL;
+}
+
+const nt_layer_ops *nt_layer_find(const char *type)
+{
+    return find(layers, type);
+}
+
+const nt_layer_ops *nt_loss_find(const char *type)
+{
+    return find(losses, type);
+}
+
+const char *const *nt_layer_types(void)
+{
+    static const char *const all[] = {LAYERS(NAME_ENTRY) NULL};
+    static const char *written[NT_N_ELEMS(all) - 1]; /* without input; the rest stays NULL */
+    for (int i = 0; i < NT_N_ELEMS(all) - 2; i++)
+        written[i] = all[i];
+    return written;
+}
+
+const char *const *nt_loss_types(void)
+{
+    static const char *const all[] = {LOSSES(NAME_ENTRY) NULL};
+    return all;
+}
+
+static nt_status check_inputs(const nt_layer *layer)
+{
+    const nt_layer_ops *ops = layer->ops;
+    const char *type = ops->section.name;
+    NT_CHECK(layer->n_inputs >= ops->min_inputs, NT_ERR_CONFIG, "%s needs at least %d input%s, got %d", type,
+             ops->min_inputs, ops->min_inputs == 1 ? "" : "s", layer->n_inputs);
+    NT_CHECK(ops->max_inputs < 0 || layer->n_inputs <= ops->max_inputs, NT_ERR_CONFIG,
+             "%s takes %d input%s, got %d", type, ops->max_inputs, ops->max_inputs == 1 ? "" : "s",
+             layer->n_inputs);
+    for (int i = 0; i < layer->n_inputs; i++) {
+        bool is_class = ops->is_loss && i == 1;
+        NT_CHECK(is_class || layer->in[i].n_dims >= 1, NT_ERR_CONFIG, "%s: input %d has no dimensions", type,
+                 i);
+    }
+    return NT_OK;
+}
+
+/* nt_shape_check speaks of bad data; a shape that options led to is a bad config. */
+static nt_status check_shape(nt_shape shape, const char *type, const char *what)
+{
+    if (nt_shape_check(shape, what) == NT_OK) return NT_OK;
+    char text[NT_SHAPE_TEXT_BYTES];
+    NT_FAIL(NT_ERR_CONFIG, "%s: shape %s of the %s is empty or has more than 2^40 elements", type,
+            nt_shape_text(shape, text), what);
+}
+
+nt_status nt_layer_infer(nt_layer *layer)
+{
+    const char *type = layer->ops->section.name;
+    NT_TRY(check_inputs(layer));
+    layer->n_params = 0;
+    NT_TRY(layer->ops->infer(layer));
+    NT_TRY(check_shape(layer->out, type, "output"));
+    for (int i = 0; i < layer->n_params; i++)
+        NT_TRY(check_shape(layer->param[i].shape, type, layer->param[i].name));
+    return NT_OK;
+}
+
+int64_t nt_layer_flops(const nt_layer *layer)
+{
+    return layer->ops->flops ? layer->ops->flops(layer) : 0;
+}
 
 void nt_layer_add_param(nt_layer *layer, const char *name, nt_shape shape, nt_param_role role, nt_init init)
 {
+    if (layer->n_params == NT_MAX_PARAMS) return; /* the table of the type is wrong: its test says so */
     layer->param[layer->n_params++] = (nt_param){name, shape, role, init};
 }

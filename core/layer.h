@@ -51,7 +51,8 @@ typedef struct nt_layer_ops {
         section; /* name = the type as written in the config and as looked up in backends; option table */
     int min_inputs, max_inputs; /* max -1: any number */
     bool takes_batchnorm;       /* `batchnorm = yes` is allowed (linear, conv2d) */
-    bool is_loss; /* second input is the target; output is (2): loss and correct (0 or 1) of the sample */
+    bool is_loss; /* second input is the target, () for a class or (K) for values; output is (2): loss and
+                     correct (0 or 1) of the sample */
     /* From layer->in and layer->options: checks them, sets layer->out and layer->param. Errors name shapes.
      */
     nt_status (*infer)(nt_layer *layer);
@@ -74,10 +75,18 @@ struct nt_layer {
     int group; /* config group it came from; -1 if none */
 };
 
+/* Checks the number of inputs and their shapes, runs ops->infer and checks what it gave. NT_ERR_CONFIG with
+ * the type and the shapes; the caller puts the layer's name in front. */
+NT_MUST nt_status nt_layer_infer(nt_layer *layer);
+
+/* Multiplications and additions of a forward pass of one sample; INT64_MAX if that overflows. */
+int64_t nt_layer_flops(const nt_layer *layer);
+
 /* Adds a parameter to a layer that is being inferred. */
 void nt_layer_add_param(nt_layer *layer, const char *name, nt_shape shape, nt_param_role role, nt_init init);
 
-/* The layer type or loss of that name; NULL if there is none. */
+/* The layer type or loss of that name; NULL if there is none. `input` is found, too, but is not in
+ * nt_layer_types: a config cannot name it. */
 const nt_layer_ops *nt_layer_find(const char *type);
 const nt_layer_ops *nt_loss_find(const char *type);
 

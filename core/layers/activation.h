@@ -18,12 +18,16 @@ typedef enum nt_activation {
 
 typedef struct nt_activation_options {
     nt_activation function;
-    double alpha; /* leaky_relu (default 0.01), elu (default 1) */
-    double beta;  /* logistic: slope, default 1 */
+    double alpha; /* leaky_relu (default 0.01), elu (default 1); NaN until resolved */
+    double beta;  /* logistic: slope, default 1; NaN until resolved */
 } nt_activation_options;
 
 /* "none", "threshold", "logistic", ...: the words of the config in the order of nt_activation,
  * NULL-terminated. */
 extern const char *const nt_activation_words[];
+
+/* Puts the function's own alpha and beta where they are NaN (not given). Every use of an
+ * nt_activation_options comes after this; infer() of the layer type does it. */
+void nt_activation_resolve(nt_activation_options *options);
 
 #endif

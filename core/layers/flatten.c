@@ -1,0 +1,15 @@
+/* flatten: (C, H, W) -> (C H W), the same memory. */
+#include "core/layer.h"
+
+static nt_status flatten_infer(nt_layer *layer)
+{
+    layer->out = nt_shape_of(1, nt_shape_elems(layer->in[0]));
+    return NT_OK;
+}
+
+const nt_layer_ops nt_layer_flatten = {
+    .section = {.name = "flatten", .help = "all dimensions of a sample as one"},
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .infer = flatten_infer,
+};

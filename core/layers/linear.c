@@ -1,0 +1,56 @@
+/* linear: a matrix product. An input of several dimensions is taken as one long vector, so a flatten before
+ * it is allowed and not needed. */
+#include "core/layers/linear.h"
+
+#include "core/init.h"
+#include "core/layers/common.h"
+
+static nt_status linear_infer(nt_layer *layer)
+{
+    nt_linear_options *o = layer->options;
+    int64_t features = nt_shape_elems(layer->in[0]);
+    NT_CHECK(o->units >= 1, NT_ERR_CONFIG, "linear: units is %lld, must be at least 1", (long long)o->units);
+    o->has_bias = nt_layer_wants_bias(layer, o->bias);
+    layer->out = nt_shape_of(1, o->units);
+    nt_layer_add_param(layer, "weight", nt_shape_of(2, o->units, features), NT_PARAM_WEIGHT,
+                       nt_init_resolve_weight(&o->init, features, o->units));
+    if (o->has_bias)
+        nt_layer_add_param(layer, "bias", nt_shape_of(1, o->units), NT_PARAM_BIAS,
+                           nt_init_resolve_bias(&o->init, features));
+    return NT_OK;
+}
+
+static int64_t linear_flops(const nt_layer *layer)
+{
+    return nt_count_mul(2, nt_count_mul(nt_shape_elems(layer->in[0]), nt_shape_elems(layer->out)));
+}
+
+static const nt_option linear_options[] = {
+    {.key = "units",
+     .type = NT_OPTION_INT,
+     .offset = offsetof(nt_linear_options, units),
+     .min = 1,
+     .max = 1 << 28,
+     .flags = NT_OPTION_REQUIRED,
+     .help = "number of outputs"},
+    {.key = "bias",
+     .type = NT_OPTION_ENUM,
+     .offset = offsetof(nt_linear_options, bias),
+     .def = "auto",
+     .choices = nt_bias_choices,
+     .help = "add a trained constant; auto: unless a batchnorm follows"},
+    NT_INIT_OPTIONS(nt_linear_options),
+};
+
+const nt_layer_ops nt_layer_linear = {
+    .section = {.name = "linear",
+                .help = "fully connected layer",
+                .size = sizeof(nt_linear_options),
+                .options = linear_options,
+                .n_options = NT_N_ELEMS(linear_options)},
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .takes_batchnorm = true,
+    .infer = linear_infer,
+    .flops = linear_flops,
+};

@@ -1,0 +1,98 @@
+/* max_pool, avg_pool and global_avg_pool. The average is over what the window covers of the input; padding is
+ * not counted. Padding narrower than the kernel makes sure that every window covers something. */
+#include "core/layers/pool2d.h"
+
+#include "core/layers/common.h"
+
+static nt_status pool2d_infer(nt_layer *layer)
+{
+    nt_pool2d_options *o = layer->options;
+    const int64_t dilation[2] = {1, 1};
+    for (int i = 0; i < 2; i++) {
+        if (o->stride[i] == 0) o->stride[i] = o->kernel[i];
+        NT_CHECK(o->padding[i] < o->kernel[i], NT_ERR_CONFIG,
+                 "%s: padding %lld must be less than kernel %lld, or windows would hold nothing but padding",
+                 layer->ops->section.name, (long long)o->padding[i], (long long)o->kernel[i]);
+    }
+    const nt_window window = {o->kernel, o->stride, o->padding, dilation};
+    int64_t out[2];
+    NT_TRY(nt_window_resolve(layer, &window, out, o->pad_begin, o->pad_end));
+    layer->out = nt_shape_of(3, layer->in[0].dim[0], out[0], out[1]);
+    return NT_OK;
+}
+
+static int64_t pool2d_flops(const nt_layer *layer)
+{
+    const nt_pool2d_options *o = layer->options;
+    return nt_count_mul(o->kernel[0] * o->kernel[1], nt_shape_elems(layer->out));
+}
+
+static nt_status global_infer(nt_layer *layer)
+{
+    NT_TRY(nt_layer_need_image(layer, 0));
+    layer->out = nt_shape_of(1, layer->in[0].dim[0]);
+    return NT_OK;
+}
+
+static int64_t global_flops(const nt_layer *layer)
+{
+    return nt_shape_elems(layer->in[0]);
+}
+
+static const nt_option pool2d_options[] = {
+    {.key = "kernel",
+     .type = NT_OPTION_PAIR,
+     .offset = offsetof(nt_pool2d_options, kernel),
+     .min = 1,
+     .max = 1 << 16,
+     .flags = NT_OPTION_REQUIRED,
+     .help = "height and width of the window (one number: both)"},
+    {.key = "stride",
+     .type = NT_OPTION_PAIR,
+     .offset = offsetof(nt_pool2d_options, stride),
+     .def = "0",
+     .min = 0,
+     .max = 1 << 16,
+     .help = "step of the window; 0: the kernel, so that windows do not overlap"},
+    {.key = "padding",
+     .type = NT_OPTION_PAIR,
+     .offset = offsetof(nt_pool2d_options, padding),
+     .def = "0",
+     .min = 0,
+     .max = 1 << 16,
+     .flags = NT_OPTION_SAME,
+     .help = "border on each side, never chosen and not counted; same: the output is input / stride, rounded "
+             "up"},
+};
+
+const nt_layer_ops nt_layer_max_pool = {
+    .section = {.name = "max_pool",
+                .help = "largest value of each window",
+                .size = sizeof(nt_pool2d_options),
+                .options = pool2d_options,
+                .n_options = NT_N_ELEMS(pool2d_options)},
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .infer = pool2d_infer,
+    .flops = pool2d_flops,
+};
+
+const nt_layer_ops nt_layer_avg_pool = {
+    .section = {.name = "avg_pool",
+                .help = "average of each window",
+                .size = sizeof(nt_pool2d_options),
+                .options = pool2d_options,
+                .n_options = NT_N_ELEMS(pool2d_options)},
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .infer = pool2d_infer,
+    .flops = pool2d_flops,
+};
+
+const nt_layer_ops nt_layer_global_avg_pool = {
+    .section = {.name = "global_avg_pool", .help = "average of each channel"},
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .infer = global_infer,
+    .flops = global_flops,
+};

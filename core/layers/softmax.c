@@ -1,0 +1,23 @@
+/* softmax over the first dimension of a sample: features, or channels at each position. The cross_entropy
+ * loss has its own; this layer is for probabilities inside a network. */
+#include "core/layer.h"
+#include "core/layers/common.h"
+
+static nt_status softmax_infer(nt_layer *layer)
+{
+    layer->out = layer->in[0];
+    return NT_OK;
+}
+
+static int64_t softmax_flops(const nt_layer *layer)
+{
+    return nt_count_mul(4, nt_shape_elems(layer->out));
+}
+
+const nt_layer_ops nt_layer_softmax = {
+    .section = {.name = "softmax", .help = "exp(x) / sum of exp(x) over features or channels"},
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .infer = softmax_infer,
+    .flops = softmax_flops,
+};
