@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Installs what is missing to build and run nntrain on Debian 12, Debian 13 and Ubuntu 24.04, by apt.
+#   scripts/install_deps.sh [--tests]     --tests: also what the tests need
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+packages=(gcc g++ cmake ninja-build pkg-config openmpi-bin libopenmpi-dev libhdf5-dev libdnnl-dev zlib1g-dev
+    libxxhash-dev)
+test_packages=(libcmocka-dev libinih-dev librandom123-dev hdf5-tools procps util-linux)
+
+case ${1:-} in
+    --tests) packages+=("${test_packages[@]}") ;;
+    '') ;;
+    *) die "usage: install_deps.sh [--tests]" ;;
+esac
+
+command -v apt-get >/dev/null || die "this system has no apt; install these yourself: ${packages[*]}"
+
+missing=()
+for package in "${packages[@]}"; do
+    [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+done
+[ ${#missing[@]} = 0 ] && exit 0
+
+sudo=()
+if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || die "not root and no sudo; ask for these packages: ${missing[*]}"
+    sudo=(sudo)
+fi
+say "installing: ${missing[*]}"
+"${sudo[@]}" apt-get update -qq
+"${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
