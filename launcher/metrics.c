@@ -1,0 +1,165 @@
+#include "launcher/metrics.h"
+
+#include "core/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define CSV_HEADER "step,epoch,split,loss,accuracy,lr,grad_norm,samples_per_s\n"
+#define LINE_BYTES 512
+
+struct nt_metrics {
+    int json, csv; /* file descriptors */
+    bool said_lost;
+};
+
+/* The step of a line of either file; false if the line does not begin like one of ours. */
+static bool line_step(const char *line, int64_t *step)
+{
+    static const char json_start[] = "{\"step\": ";
+    char *end;
+    if (strncmp(line, json_start, sizeof json_start - 1) == 0) line += sizeof json_start - 1;
+    if (*line < '0' || *line > '9') return false;
+    *step = strtoll(line, &end, 10);
+    return *end == ',';
+}
+
+/* Bytes of the file that stay: whole lines up to the first one past `step`. */
+static nt_status kept_bytes(FILE *file, int64_t step, off_t *kept)
+{
+    char *line = NULL;
+    size_t cap = 0;
+    ssize_t n;
+    int64_t line_at;
+    *kept = 0;
+    while ((n = getline(&line, &cap, file)) > 0) {
+        bool is_header = *kept == 0 && strcmp(line, CSV_HEADER) == 0;
+        if (line[n - 1] != '\n' || (!is_header && (!line_step(line, &line_at) || line_at > step))) break;
+        *kept += n;
+    }
+    bool failed = ferror(file) != 0;
+    free(line);
+    NT_CHECK(!failed, NT_ERR_IO, "cannot read the metrics written so far: %s", strerror(errno));
+    return NT_OK;
+}
+
+static nt_status cut_after(const char *path, int64_t step)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
+    NT_CHECK(fd >= 0, NT_ERR_CREATE, "cannot open '%s': %s", path, strerror(errno));
+    struct stat info;
+    bool regular = fstat(fd, &info) == 0 && S_ISREG(info.st_mode);
+    FILE *file = regular ? fdopen(fd, "r+") : NULL;
+    if (!file) {
+        int error = errno;
+        close(fd);
+        NT_FAIL(NT_ERR_CREATE, "cannot use '%s': %s", path, regular ? strerror(error) : "not a regular file");
+    }
+    off_t kept;
+    nt_status status = kept_bytes(file, step, &kept);
+    bool cut = status == NT_OK && ftruncate(fd, kept) == 0;
+    int error = errno;
+    fclose(file);
+    NT_TRY(status);
+    NT_CHECK(cut, NT_ERR_IO, "cannot shorten '%s': %s", path, strerror(error));
+    return NT_OK;
+}
+
+static nt_status open_one(int *fd, const char *dir, const char *name, int64_t step)
+{
+    char path[PATH_MAX];
+    NT_CHECK(snprintf(path, sizeof path, "%s/%s", dir, name) < (int)sizeof path, NT_ERR_CREATE,
+             "the path of the run folder is too long: '%s'", dir);
+    NT_TRY(cut_after(path, step));
+    *fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
+    NT_CHECK(*fd >= 0, NT_ERR_CREATE, "cannot open '%s': %s", path, strerror(errno));
+    return NT_OK;
+}
+
+/* Appends the line whole, or leaves the file as it was and says so once. */
+static void append_line(nt_metrics *metrics, int fd, const char *line, size_t n_bytes)
+{
+    off_t before = lseek(fd, 0, SEEK_END);
+    ssize_t n;
+    do
+        n = write(fd, line, n_bytes);
+    while (n < 0 && errno == EINTR);
+    if (n == (ssize_t)n_bytes) return;
+    const char *reason = n < 0 ? strerror(errno) : "no space left";
+    if (n > 0 && before >= 0 && ftruncate(fd, before) != 0) reason = strerror(errno);
+    if (!metrics->said_lost)
+        nt_warn("metrics could not be written (%s); training goes on without them", reason);
+    metrics->said_lost = true;
+}
+
+nt_status nt_metrics_open(nt_metrics **out, const char *dir, int64_t step)
+{
+    nt_metrics *metrics = calloc(1, sizeof *metrics);
+    NT_CHECK_ALLOC(metrics, sizeof *metrics);
+    metrics->json = metrics->csv = -1;
+    nt_status status = open_one(&metrics->json, dir, "metrics.jsonl", step);
+    if (status == NT_OK) status = open_one(&metrics->csv, dir, "metrics.csv", step);
+    if (status != NT_OK) {
+        nt_metrics_close(metrics);
+        NT_TRY(status);
+    }
+    if (lseek(metrics->csv, 0, SEEK_END) == 0)
+        append_line(metrics, metrics->csv, CSV_HEADER, sizeof CSV_HEADER - 1);
+    *out = metrics;
+    return NT_OK;
+}
+
+/* Appends `, "key": value` unless the value is NaN. */
+static size_t json_field(char *line, size_t cap, const char *key, double value)
+{
+    if (isnan(value)) return 0;
+    if (isinf(value)) return (size_t)snprintf(line, cap, ", \"%s\": null", key);
+    return (size_t)snprintf(line, cap, ", \"%s\": %.9g", key, value);
+}
+
+static size_t csv_field(char *line, size_t cap, double value)
+{
+    return (size_t)(isnan(value) ? snprintf(line, cap, ",") : snprintf(line, cap, ",%.9g", value));
+}
+
+void nt_metrics_write(nt_metrics *metrics, const nt_metrics_row *row)
+{
+    static const char *const key[] = {"loss", "accuracy", "lr", "grad_norm", "samples_per_s"};
+    const double value[] = {row->loss, row->accuracy, row->lr, row->grad_norm, row->samples_per_s};
+    char json[LINE_BYTES], csv[LINE_BYTES];
+    size_t n_json = (size_t)snprintf(json, sizeof json, "{\"step\": %lld, \"epoch\": %lld, \"split\": \"%s\"",
+                                     (long long)row->step, (long long)row->epoch, row->split);
+    size_t n_csv = (size_t)snprintf(csv, sizeof csv, "%lld,%lld,%s", (long long)row->step,
+                                    (long long)row->epoch, row->split);
+    for (size_t i = 0; i < sizeof key / sizeof *key; i++) {
+        n_json += json_field(json + n_json, sizeof json - n_json, key[i], value[i]);
+        n_csv += csv_field(csv + n_csv, sizeof csv - n_csv, value[i]);
+    }
+    n_json += (size_t)snprintf(json + n_json, sizeof json - n_json, "}\n");
+    n_csv += (size_t)snprintf(csv + n_csv, sizeof csv - n_csv, "\n");
+    append_line(metrics, metrics->json, json, n_json);
+    append_line(metrics, metrics->csv, csv, n_csv);
+}
+
+void nt_metrics_sync(nt_metrics *metrics)
+{
+    if ((fdatasync(metrics->json) != 0 || fdatasync(metrics->csv) != 0) && !metrics->said_lost) {
+        nt_warn("metrics could not be made durable: %s", strerror(errno));
+        metrics->said_lost = true;
+    }
+}
+
+void nt_metrics_close(nt_metrics *metrics)
+{
+    if (!metrics) return;
+    if (metrics->json >= 0) close(metrics->json);
+    if (metrics->csv >= 0) close(metrics->csv);
+    free(metrics);
+}

@@ -1,0 +1,161 @@
+/* metrics.jsonl and metrics.csv: whole lines, the same numbers in both, nothing twice after a resume. */
+#include "launcher/metrics.h"
+
+#include "core/log.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char dir[64];
+
+static int make_dir(void **state)
+{
+    (void)state;
+    strcpy(dir, "/tmp/nt_metrics_XXXXXX");
+    return mkdtemp(dir) ? 0 : -1;
+}
+
+static int remove_dir(void **state)
+{
+    (void)state;
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf '%s'", dir);
+    return system(command);
+}
+
+static const char *path_of(const char *name)
+{
+    static char path[128];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    return path;
+}
+
+static char *content(const char *name)
+{
+    static char text[8192];
+    FILE *file = fopen(path_of(name), "r");
+    assert_non_null(file);
+    text[fread(text, 1, sizeof text - 1, file)] = '\0';
+    fclose(file);
+    return text;
+}
+
+static void write_rows(int64_t resumed, int64_t first, int64_t last)
+{
+    nt_metrics *metrics;
+    assert_int_equal(nt_metrics_open(&metrics, dir, resumed), NT_OK);
+    for (int64_t step = first; step <= last; step++)
+        nt_metrics_write(metrics, &(nt_metrics_row){.step = step,
+                                                    .epoch = 1,
+                                                    .split = "train",
+                                                    .loss = 1.0 / (double)step,
+                                                    .accuracy = NAN,
+                                                    .lr = 0.1,
+                                                    .grad_norm = INFINITY,
+                                                    .samples_per_s = 1e6});
+    nt_metrics_sync(metrics);
+    nt_metrics_close(metrics);
+}
+
+static void same_fields_in_both_files(void **state)
+{
+    (void)state;
+    write_rows(0, 3, 3);
+    assert_string_equal(
+        content("metrics.jsonl"),
+        "{\"step\": 3, \"epoch\": 1, \"split\": \"train\", \"loss\": 0.333333333, \"lr\": 0.1, "
+        "\"grad_norm\": null, \"samples_per_s\": 1000000}\n");
+    assert_string_equal(content("metrics.csv"), "step,epoch,split,loss,accuracy,lr,grad_norm,samples_per_s\n"
+                                                "3,1,train,0.333333333,,0.1,inf,1000000\n");
+}
+
+/* Killed after step 7 and resumed from 5: the same bytes as one uninterrupted run. */
+static void resumed_files_equal_uninterrupted_ones(void **state)
+{
+    (void)state;
+    write_rows(0, 1, 10);
+    char json[8192], csv[8192];
+    strcpy(json, content("metrics.jsonl"));
+    strcpy(csv, content("metrics.csv"));
+    write_rows(0, 1, 7);
+    write_rows(5, 6, 10);
+    assert_string_equal(content("metrics.jsonl"), json);
+    assert_string_equal(content("metrics.csv"), csv);
+}
+
+static void torn_last_line_is_cut(void **state)
+{
+    (void)state;
+    write_rows(0, 1, 2);
+    FILE *file = fopen(path_of("metrics.jsonl"), "a");
+    fputs("{\"step\": 3, \"epo", file);
+    fclose(file);
+    file = fopen(path_of("metrics.csv"), "a");
+    fputs("3", file);
+    fclose(file);
+    write_rows(2, 3, 3);
+    char json[8192];
+    strcpy(json, content("metrics.jsonl"));
+    write_rows(0, 1, 3);
+    assert_string_equal(content("metrics.jsonl"), json);
+    assert_non_null(strstr(content("metrics.csv"), "\n3,1,train"));
+}
+
+static void fresh_run_begins_empty(void **state)
+{
+    (void)state;
+    write_rows(0, 1, 9);
+    write_rows(0, 1, 1);
+    assert_null(strstr(content("metrics.jsonl"), "\"step\": 9"));
+}
+
+static void links_and_folders_are_refused(void **state)
+{
+    (void)state;
+    nt_metrics *metrics;
+    assert_int_equal(symlink("/dev/null", path_of("metrics.jsonl")), 0);
+    assert_int_equal(nt_metrics_open(&metrics, dir, 0), NT_ERR_CREATE);
+    unlink(path_of("metrics.jsonl"));
+    assert_int_equal(mkfifo(path_of("metrics.jsonl"), 0600), 0);
+    assert_int_equal(nt_metrics_open(&metrics, dir, 0), NT_ERR_CREATE);
+}
+
+/* The file may not grow past 100 bytes: no half line stays, one warning, no failure. */
+static void fault_89_full_disk_costs_rows_only(void **state)
+{
+    (void)state;
+    struct rlimit old, small;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    small = (struct rlimit){.rlim_cur = 100, .rlim_max = old.rlim_max};
+    int warnings = nt_log_warnings();
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    write_rows(0, 1, 5);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    assert_int_equal(nt_log_warnings(), warnings + 1);
+    const char *text = content("metrics.jsonl");
+    assert_true(*text == '\0' || text[strlen(text) - 1] == '\n');
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(same_fields_in_both_files, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(resumed_files_equal_uninterrupted_ones, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(torn_last_line_is_cut, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(fresh_run_begins_empty, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(links_and_folders_are_refused, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(fault_89_full_disk_costs_rows_only, make_dir, remove_dir),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
