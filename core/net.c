@@ -197,7 +197,7 @@ static nt_status compile_plans(nt_net *net)
     NT_TRY(list_slots(net));
     for (int i = 0; i < net->n_wants; i++) {
         NT_TRY(nt_plan_create(&net->plan[i], net->model, net->backend, net->options.tuning, net->want[i].mode,
-                              net->want[i].n, net->slot, net->n_slots, i > 0));
+                              net->want[i].n, net->slot, net->n_slots, i > 0, net->options.no_reuse));
         net->n_plans++;
         if (i == 0) lay_out_slots(net, net->plan[0]);
         if (net->plan[i]->arena_bytes > net->activation_bytes)

@@ -21,6 +21,7 @@ typedef struct nt_net_options {
     uint64_t seed;
     nt_tuning *tuning;             /* borrowed; outlives the net */
     const nt_optim_options *optim; /* NULL: no gradients, no optimizer state (evaluation only) */
+    bool no_reuse; /* for tests: activations never share memory by liveness; the same bits must come out */
 } nt_net_options;
 
 /* A parameter's place. */

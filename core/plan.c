@@ -332,26 +332,29 @@ static nt_status allocate_plan(nt_plan *plan, const nt_model *model)
 }
 
 static nt_status compile(nt_plan *plan, const nt_model *model, nt_backend *backend, nt_tuning *tuning,
-                         const nt_slot *slots, int n_slots, bool params_fixed)
+                         const nt_slot *slots, int n_slots, bool params_fixed, bool no_reuse)
 {
     NT_TRY(allocate_plan(plan, model));
     NT_TRY(create_ops(plan, model, backend, tuning, slots, n_slots, params_fixed));
     NT_TRY(place_outputs(plan, model));
     NT_TRY(place_saved(plan));
     NT_TRY(place_gradients(plan, model));
+    for (int i = 0; no_reuse && i < plan->n_storages; i++)
+        plan->storage[i].first = 0, plan->storage[i].last = 2 * plan->n_ops;
     NT_TRY(nt_memplan_solve(plan->storage, plan->n_storages, &plan->arena_bytes));
     return NT_OK;
 }
 
 nt_status nt_plan_create(nt_plan **out, const nt_model *model, nt_backend *backend, nt_tuning *tuning,
-                         nt_mode mode, int64_t n, const nt_slot *slots, int n_slots, bool params_fixed)
+                         nt_mode mode, int64_t n, const nt_slot *slots, int n_slots, bool params_fixed,
+                         bool no_reuse)
 {
     nt_plan *plan = calloc(1, sizeof *plan);
     NT_CHECK_ALLOC(plan, sizeof *plan);
     plan->model = model;
     plan->mode = mode;
     plan->n = n;
-    nt_status status = compile(plan, model, backend, tuning, slots, n_slots, params_fixed);
+    nt_status status = compile(plan, model, backend, tuning, slots, n_slots, params_fixed, no_reuse);
     if (status != NT_OK) {
         nt_plan_destroy(plan);
         return nt_error_trail(status, __FILE__, __LINE__, __func__);

@@ -37,8 +37,8 @@ typedef struct nt_plan {
     size_t arena_bytes, naive_bytes, scratch_bytes;
 } nt_plan;
 
-/* Compiles. slots: the parameters' layouts if `params_fixed`, which the ops must take; otherwise they are
- * left to choose. */
+/* Compiles. no_reuse: every storage gets memory of its own. slots: the parameters' layouts if `params_fixed`,
+ * which the ops must take; otherwise they are left to choose. */
 NT_MUST nt_status nt_plan_create(nt_plan **out, const nt_model *model, nt_backend *backend, nt_tuning *tuning,
                                  nt_mode mode, int64_t n, const nt_slot *slots, int n_slots,
                                  bool params_fixed);
