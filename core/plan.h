@@ -41,7 +41,7 @@ typedef struct nt_plan {
  * which the ops must take; otherwise they are left to choose. */
 NT_MUST nt_status nt_plan_create(nt_plan **out, const nt_model *model, nt_backend *backend, nt_tuning *tuning,
                                  nt_mode mode, int64_t n, const nt_slot *slots, int n_slots,
-                                 bool params_fixed);
+                                 bool params_fixed, bool no_reuse);
 void nt_plan_destroy(nt_plan *plan);
 
 /* Sets all data pointers from the arenas' addresses and binds the ops. params, grads: flat arenas; slots tell
