@@ -1,16 +1,44 @@
-/* The operations of the ref backend and what they share. To add one: a file with an nt_op_impl table, a line
- * here, a line in the list of ref.c, a test. */
+/* The operations of the ref backend and what they share.
+ *
+ * To add one: a file with a table NT_REF(<kind>), a line in NT_REF_OPS, a test. Every op follows the same
+ * pattern: create() sets flags and sizes, forward() writes y, backward() writes dx where need_dx says so and
+ * adds to or assigns dparam. Tensors are plain row-major `real`, gradients like their tensors; sums are made
+ * in double in a fixed order. */
 #ifndef NT_CORE_BACKENDS_REF_REF_H
 #define NT_CORE_BACKENDS_REF_REF_H
 
 #include "core/backend.h"
 #include "core/backends/ref/real.h"
 
+/* Kinds of op, in the order of core/layer.c. */
+#define NT_REF_OPS(X)                                                                                        \
+    X(input)                                                                                                 \
+    X(linear)                                                                                                \
+    X(conv2d)                                                                                                \
+    X(activation)                                                                                            \
+    X(cross_entropy)
+
+#define NT_REF_DECLARE(kind) extern const nt_op_impl NT_REF(kind);
+NT_REF_OPS(NT_REF_DECLARE)
+
+/* Beginning of every create(): y and parameters are plain, nothing is kept, nothing fused. Fails if the op
+ * arrives with a layout or a fused activation, which this backend never offers. */
+NT_MUST nt_status NT_REF(create_plain)(nt_op *op);
+
+/* create() of a loss: x[1] is the target and has to be of `wanted` type; backward reads x. */
+NT_MUST nt_status NT_REF(create_loss)(nt_op *op, nt_dtype wanted);
+
+/* Copies unless both are the same memory. */
+void NT_REF(copy)(void *dst, const void *src, size_t n_bytes);
+
+/* One element of a parameter's gradient. */
+static inline void nt_ref_put(real *dparam, double value, const nt_pass *pass)
+{
+    *dparam = (real)(pass->accumulate ? (double)*dparam + value : value);
+}
+
 /* One step of an optimizer over a range: update.c. */
 NT_MUST nt_status NT_REF(update)(nt_backend *backend, const nt_update *u, void *p, const void *g, void *s1,
                                  void *s2, int64_t n);
-
-/* nt_op_impl.create of an op without choices: plain tensors, nothing kept. */
-NT_MUST nt_status NT_REF(create_plain)(nt_op *op);
 
 #endif
