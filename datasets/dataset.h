@@ -8,21 +8,31 @@
 #include "core/config.h"
 #include "core/model.h"
 
+typedef enum nt_data_layout { NT_LAYOUT_AUTO, NT_LAYOUT_NCHW, NT_LAYOUT_NHWC } nt_data_layout;
+typedef enum nt_data_target {
+    NT_DATA_TARGET_AUTO,
+    NT_DATA_TARGET_CLASS,
+    NT_DATA_TARGET_VALUE
+} nt_data_target;
+
 typedef struct nt_data_options { /* [data] */
     nt_names file;               /* HDF5 files, or "synthetic" */
+    nt_names valid_file;         /* files of the validation part; none: `file` */
     const char *train, *valid;   /* groups; default: found by name */
+    const char *data, *label;    /* names in the group; default: found by name */
+    int layout;                  /* nt_data_layout: order of axes in the file */
+    int target;                  /* nt_data_target */
+    int64_t classes;             /* 0: from attribute or labels */
     int64_t batch;               /* global */
     int64_t eval_batch;          /* global, 0: batch */
     bool shuffle, drop_last;
     int64_t limit, valid_limit; /* use only the first so many samples; 0: all */
     int64_t resize[2];          /* 0: as stored */
     double scale;               /* factor on stored values; 0: 1/255 for uint8, 1 for float */
-    nt_floats mean, std;        /* per channel; empty: attributes of the file, or none */
+    nt_floats mean, std;        /* per channel, of scaled values; empty: attributes of the file, or none */
     bool normalize;    /* compute mean and std from the training part if the file has none; default no */
     int64_t prefetch;  /* batches ahead; default 2 */
     int64_t memory_mb; /* a set up to this size is kept in memory; default 1024 */
-    int target;        /* enum auto, class, value */
-    int64_t classes;   /* 0: from attribute or labels */
     nt_ints synthetic_shape;   /* synthetic: sample shape, default 1, 28, 28 */
     int64_t synthetic_samples; /* default 4096 */
 } nt_data_options;
@@ -30,22 +40,27 @@ extern const nt_section nt_data_section;
 
 typedef struct nt_dataset nt_dataset;
 
-typedef enum nt_split { NT_SPLIT_TRAIN, NT_SPLIT_VALID } nt_split;
+/* NT_SPLIT_PREDICT: the group options->train of options->file, targets optional, no limit. */
+typedef enum nt_split { NT_SPLIT_TRAIN, NT_SPLIT_VALID, NT_SPLIT_PREDICT } nt_split;
 
 typedef struct nt_dataset_ops {
     const char *name;
+    /* Sets spec, n_samples and the rest of *ds; leaves n_samples 0 if there is no such part and none was
+     * named (NT_SPLIT_VALID only). close() is called also after a failed open. */
     NT_MUST nt_status (*open)(nt_dataset *ds, const nt_data_options *options, nt_split split, uint64_t seed);
     void (*close)(nt_dataset *ds);
     /* Rows index[0 .. n) into x (n, ...) and target; either may be NULL. Thread-safe for one reader thread.
      * Values are checked: class in range, finite floats (NT_ERR_DATA names file, object and row). */
     NT_MUST nt_status (*read)(nt_dataset *ds, const int64_t *index, int64_t n, void *x, void *target);
+    void (*describe)(const nt_dataset *ds, char *text, size_t cap); /* where it is: "digits.h5:/train" */
 } nt_dataset_ops;
 
 struct nt_dataset {
     const nt_dataset_ops *ops;
-    nt_sample_spec spec; /* set by open */
-    int64_t n_samples;   /* after limit */
-    char **class_names;  /* (spec.n_classes) or NULL; owned */
+    nt_sample_spec spec;   /* set by open */
+    int64_t n_samples;     /* after limit */
+    int64_t max_class_row; /* NT_TARGET_CLASS: a row with the largest class */
+    char **class_names;    /* (spec.n_classes) or NULL; owned */
     void *state;
 };
 
@@ -55,13 +70,21 @@ NT_MUST nt_status nt_dataset_open(nt_dataset **out, const nt_data_options *optio
 void nt_dataset_close(nt_dataset *ds);
 NT_MUST nt_status nt_dataset_read(nt_dataset *ds, const int64_t *index, int64_t n, void *x, void *target);
 
-/* Opens one HDF5 group for prediction: targets optional. */
+/* Makes a set for validation or prediction fit what the model was built for: takes over the normalisation of
+ * the input and the number of classes. NT_ERR_DATA, naming set and both sides, if sample shape, element type,
+ * kind of target or number of values differ, or if a class is beyond those of `spec`. */
+NT_MUST nt_status nt_dataset_conform(nt_dataset *ds, const nt_sample_spec *spec);
+
+/* Opens one HDF5 group (NULL: found by name) for prediction: targets optional. Then nt_dataset_conform. */
 NT_MUST nt_status nt_dataset_open_for_predict(nt_dataset **out, const nt_data_options *options,
                                               const char *file, const char *group);
 
 /* Bytes of x and of the target of one sample. */
 size_t nt_dataset_x_bytes(const nt_dataset *ds);
 size_t nt_dataset_target_bytes(const nt_dataset *ds);
+
+/* dst row i = src row index[i], for n rows of row_bytes: what every set that is in memory does. */
+void nt_rows_gather(void *dst, const void *src, const int64_t *index, int64_t n, size_t row_bytes);
 
 /* The file(s) in words for the run's log: "datasets/digits.h5:/train, 1437 samples 1x8x8 uint8, 10 classes".
  */
