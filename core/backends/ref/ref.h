@@ -15,7 +15,18 @@
     X(input)                                                                                                 \
     X(linear)                                                                                                \
     X(conv2d)                                                                                                \
+    X(max_pool)                                                                                              \
+    X(avg_pool)                                                                                              \
+    X(global_avg_pool)                                                                                       \
+    X(flatten)                                                                                               \
+    X(dropout)                                                                                               \
+    X(batchnorm)                                                                                             \
+    X(add)                                                                                                   \
+    X(concat)                                                                                                \
     X(activation)                                                                                            \
+    X(softmax)                                                                                               \
+    X(mse)                                                                                                   \
+    X(bce)                                                                                                   \
     X(cross_entropy)
 
 #define NT_REF_DECLARE(kind) extern const nt_op_impl NT_REF(kind);
