@@ -21,6 +21,9 @@ NT_MUST nt_status nt_h5_open(nt_h5 **out, const char *path);
 void nt_h5_close(nt_h5 *file); /* NULL is fine */
 const char *nt_h5_path(const nt_h5 *file);
 
+/* The descriptor that HDF5 reads through, for own pread at nt_h5_info.file_offset. Borrowed. */
+int nt_h5_descriptor(const nt_h5 *file);
+
 /* Whether an object of that path exists as a dataset; false also for dangling links. */
 bool nt_h5_has_set(nt_h5 *file, const char *name);
 bool nt_h5_has_group(nt_h5 *file, const char *name);
@@ -62,6 +65,9 @@ NT_MUST nt_status nt_h5_set_read_rows(nt_h5_set *set, const int64_t *rows, int64
  * NT_ERR_DATA. Strings (fixed or variable length) are cut to cap bytes with terminator. */
 NT_MUST nt_status nt_h5_attr_string(nt_h5 *file, const char *object, const char *name, char *dst, size_t cap,
                                     bool *found);
+/* The same for a text of unknown length, malloc'ed; more than cap bytes: NT_ERR_DATA. */
+NT_MUST nt_status nt_h5_attr_text(nt_h5 *file, const char *object, const char *name, size_t cap, char **dst,
+                                  bool *found);
 NT_MUST nt_status nt_h5_attr_floats(nt_h5 *file, const char *object, const char *name, double *dst, int cap,
                                     int *n, bool *found);
 NT_MUST nt_status nt_h5_attr_int(nt_h5 *file, const char *object, const char *name, int64_t *dst,
