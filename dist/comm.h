@@ -76,7 +76,7 @@ NT_MUST nt_status nt_comm_agree(nt_comm *comm, nt_status mine);
  */
 NT_MUST nt_status nt_comm_same(nt_comm *comm, const void *data, size_t n_bytes, const char *what);
 
-/* "Open MPI 4.1.4" or "none" */
+/* The MPI library this was built with and runs on: "Open MPI 4.1.4". */
 const char *nt_comm_version(void);
 
 extern const nt_comm_ops nt_comm_self, nt_comm_mpi;

@@ -8,8 +8,11 @@
  * least 1. */
 int nt_topology_threads(const nt_comm *comm, int wanted);
 
-/* Pins this process to its own cores among those the job may use (by local rank), threads wide; does nothing
- * if there are fewer cores than ranks. Says in debug what it did. */
+/* Pins this process, and the threads it starts from now on, to its own slice of the cores that the job may
+ * use (by local rank; all of them are dealt out). Does nothing for the only rank of a host, if there are
+ * fewer cores than ranks, if the user had the launcher choose the cores (mpirun --bind-to, srun --cpu-bind),
+ * and under a CPU quota. Says in debug what it did, and warns if `threads` are more than the slice has cores.
+ */
 NT_MUST nt_status nt_topology_pin(const nt_comm *comm, int threads);
 
 #endif

@@ -1,0 +1,267 @@
+/* Communicators: the list, the checks in front of every slot, and what is the same for all of them.
+ *
+ * Agreement lives here and not in the implementations: it is three tiny control messages, so `self`, `mpi`
+ * and whatever comes later agree on errors by the same code. Every message that a rank cannot know by itself
+ * comes from one rank by broadcast, so that all ranks return the same words. */
+#include "dist/comm.h"
+
+#include "core/fault.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+/* One line per communicator. */
+static const nt_comm_ops *const comms[] = {&nt_comm_self, &nt_comm_mpi};
+
+/* Set by mpirun (Open MPI, MPICH's Hydra) and by srun with a PMI plugin. */
+static const char *const launch_variables[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"};
+
+bool nt_comm_launched(void)
+{
+    for (size_t i = 0; i < sizeof launch_variables / sizeof launch_variables[0]; i++)
+        if (getenv(launch_variables[i])) return true;
+    return false;
+}
+
+/* The rank this process will have, for fault points before the communicator exists. */
+static int rank_by_environment(void)
+{
+    for (size_t i = 0; i < sizeof launch_variables / sizeof launch_variables[0]; i++) {
+        const char *text = getenv(launch_variables[i]);
+        if (text) return atoi(text);
+    }
+    return 0;
+}
+
+/* Tasks that srun or mpirun say they started; 1 if nobody says anything. */
+static int launched_tasks(void)
+{
+    static const char *const variables[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"};
+    for (size_t i = 0; i < sizeof variables / sizeof variables[0]; i++) {
+        const char *text = getenv(variables[i]);
+        if (text) return atoi(text);
+    }
+    return 1;
+}
+
+static const nt_comm_ops *find_ops(const char *name)
+{
+    for (size_t i = 0; i < sizeof comms / sizeof comms[0]; i++)
+        if (strcmp(comms[i]->name, name) == 0) return comms[i];
+    return NULL;
+}
+
+/* Several tasks that each believe to be alone would all train the same thing and overwrite each other. */
+static nt_status check_not_alone(const nt_comm *comm, int n_tasks)
+{
+    NT_CHECK(
+        n_tasks <= 1 || comm->size > 1, NT_ERR_UNAVAILABLE,
+        "%d tasks were started, but this process found itself alone: the launcher and the MPI library do "
+        "not know each other; start with the mpirun of %s, or with srun --mpi=pmix",
+        n_tasks, nt_comm_version());
+    return NT_OK;
+}
+
+static nt_status start(nt_comm *comm)
+{
+    int n_tasks = launched_tasks();
+    nt_fault_set_rank(rank_by_environment());
+    if (nt_fault_point("comm.init") == NT_FAULT_ERROR)
+        NT_FAIL(NT_ERR_UNAVAILABLE, "fault point comm.init: no communicator");
+    NT_TRY(comm->ops->create(comm));
+    nt_fault_set_rank(comm->rank);
+    return check_not_alone(comm, n_tasks);
+}
+
+nt_status nt_comm_create(nt_comm **out)
+{
+    *out = NULL;
+    nt_comm *comm = calloc(1, sizeof *comm);
+    NT_CHECK_ALLOC(comm, sizeof *comm);
+    comm->size = comm->local_size = 1;
+    if (gethostname(comm->host, sizeof comm->host - 1) != 0) strcpy(comm->host, "unknown host");
+    comm->ops = find_ops(nt_comm_launched() ? "mpi" : "self");
+    nt_status status = start(comm);
+    if (status != NT_OK) {
+        nt_comm_destroy(comm);
+        return status;
+    }
+    *out = comm;
+    return NT_OK;
+}
+
+void nt_comm_destroy(nt_comm *comm)
+{
+    if (!comm) return;
+    (void)nt_fault_point("comm.finalize");
+    comm->ops->destroy(comm);
+    free(comm);
+}
+
+void nt_comm_attach(nt_comm *comm, nt_backend *backend)
+{
+    comm->backend = backend;
+}
+
+/* What every collective on the gradient plane asks of its arguments. */
+static nt_status check_buffer(const void *buffer, int64_t n, nt_dtype dtype)
+{
+    NT_BUG_UNLESS(n >= 0 && (buffer || n == 0), "%lld elements at %p", (long long)n, buffer);
+    NT_BUG_UNLESS(dtype == NT_F32 || dtype == NT_F64, "cannot reduce elements of type %s",
+                  nt_dtype_name(dtype));
+    return NT_OK;
+}
+
+#define HAS_SLOT(comm, slot)                                                                                 \
+    NT_BUG_UNLESS((comm)->ops->slot, "communicator %s has no %s", (comm)->ops->name, #slot)
+
+nt_status nt_comm_all_reduce(nt_comm *comm, void *buffer, int64_t n, nt_dtype dtype)
+{
+    NT_TRY(check_buffer(buffer, n, dtype));
+    HAS_SLOT(comm, all_reduce);
+    NT_TRY(comm->ops->all_reduce(comm, buffer, n, dtype));
+    return NT_OK;
+}
+
+nt_status nt_comm_reduce_scatter(nt_comm *comm, void *buffer, int64_t n, nt_dtype dtype)
+{
+    NT_TRY(check_buffer(buffer, n, dtype));
+    HAS_SLOT(comm, reduce_scatter);
+    NT_TRY(comm->ops->reduce_scatter(comm, buffer, n, dtype));
+    return NT_OK;
+}
+
+nt_status nt_comm_all_gather(nt_comm *comm, void *buffer, int64_t n, nt_dtype dtype)
+{
+    NT_TRY(check_buffer(buffer, n, dtype));
+    HAS_SLOT(comm, all_gather);
+    NT_TRY(comm->ops->all_gather(comm, buffer, n, dtype));
+    return NT_OK;
+}
+
+static nt_status check_root(const nt_comm *comm, const void *data, size_t n_bytes, int root)
+{
+    NT_BUG_UNLESS(data || n_bytes == 0, "%zu bytes at NULL", n_bytes);
+    NT_BUG_UNLESS(root >= 0 && root < comm->size, "root %d of %d ranks", root, comm->size);
+    return NT_OK;
+}
+
+nt_status nt_comm_broadcast(nt_comm *comm, void *buffer, size_t n_bytes, int root)
+{
+    NT_TRY(check_root(comm, buffer, n_bytes, root));
+    HAS_SLOT(comm, broadcast);
+    NT_TRY(comm->ops->broadcast(comm, buffer, n_bytes, root));
+    return NT_OK;
+}
+
+nt_status nt_comm_wait(nt_comm *comm)
+{
+    HAS_SLOT(comm, wait);
+    NT_TRY(comm->ops->wait(comm));
+    return NT_OK;
+}
+
+nt_status nt_comm_host_reduce(nt_comm *comm, double *values, int n, nt_reduce op)
+{
+    NT_BUG_UNLESS(n >= 0 && (values || n == 0), "%d values at %p", n, (void *)values);
+    HAS_SLOT(comm, host_reduce);
+    NT_TRY(comm->ops->host_reduce(comm, values, n, op));
+    return NT_OK;
+}
+
+nt_status nt_comm_host_broadcast(nt_comm *comm, void *data, size_t n_bytes, int root)
+{
+    NT_TRY(check_root(comm, data, n_bytes, root));
+    HAS_SLOT(comm, host_broadcast);
+    NT_TRY(comm->ops->host_broadcast(comm, data, n_bytes, root));
+    return NT_OK;
+}
+
+nt_status nt_comm_barrier(nt_comm *comm)
+{
+    HAS_SLOT(comm, barrier);
+    NT_TRY(comm->ops->barrier(comm));
+    return NT_OK;
+}
+
+void nt_comm_abort(nt_comm *comm, int code)
+{
+    comm->ops->abort(comm, code);
+}
+
+void nt_comm_part(int64_t n, int rank, int size, int64_t *begin, int64_t *end)
+{
+    int64_t base = n / size, longer = n % size;
+    *begin = rank * base + (rank < longer ? rank : longer);
+    *end = *begin + base + (rank < longer);
+}
+
+/* What the lowest failing rank tells the others. */
+typedef struct report {
+    nt_error error;
+    char host[sizeof((nt_comm *)NULL)->host];
+} report;
+
+/* Finds the lowest failing rank (*first; the size if none), gets its report, and whether all ranks failed
+ * with the same words. */
+static nt_status exchange(nt_comm *comm, const nt_error *mine, int *first, report *out, bool *alike)
+{
+    double lowest = mine->status != NT_OK ? comm->rank : comm->size;
+    NT_TRY(nt_comm_host_reduce(comm, &lowest, 1, NT_REDUCE_MIN));
+    *first = (int)lowest;
+    if (*first == comm->size) return NT_OK;
+    if (*first == comm->rank) {
+        out->error = *mine;
+        memcpy(out->host, comm->host, sizeof out->host);
+    }
+    NT_TRY(nt_comm_host_broadcast(comm, out, sizeof *out, *first));
+    double same = mine->status == out->error.status && strcmp(mine->message, out->error.message) == 0;
+    NT_TRY(nt_comm_host_reduce(comm, &same, 1, NT_REDUCE_MIN));
+    *alike = same != 0;
+    return NT_OK;
+}
+
+/* This rank's outcome as an error at rest; a failure without words gets some. */
+static void take_outcome(nt_status mine, nt_error *out)
+{
+    if (mine != NT_OK && nt_error_last()->status != mine)
+        (void)nt_error_set(mine, __FILE__, __LINE__, __func__,
+                           "a stage failed with status %d and said no more", (int)mine);
+    nt_error_take(out);
+    if (mine == NT_OK) *out = (nt_error){.status = NT_OK};
+}
+
+nt_status nt_comm_agree(nt_comm *comm, nt_status mine)
+{
+    nt_error error;
+    take_outcome(mine, &error);
+    report theirs = {.error.status = NT_OK};
+    int first = comm->size;
+    bool alike = false;
+    nt_status status = exchange(comm, &error, &first, &theirs, &alike);
+    if (status != NT_OK) /* the others cannot be reached: the first cause is worth more than that */
+        return mine != NT_OK ? nt_error_raise(&error) : status;
+    if (first == comm->size) return NT_OK;
+    status = nt_error_raise(&theirs.error);
+    return alike ? status : nt_error_prefix(status, "rank %d on %s: ", first, theirs.host);
+}
+
+nt_status nt_comm_same(nt_comm *comm, const void *data, size_t n_bytes, const char *what)
+{
+    NT_BUG_UNLESS(data || n_bytes == 0, "%zu bytes at NULL", n_bytes);
+    struct {
+        uint64_t hash, n_bytes;
+    } mine = {XXH3_64bits(data ? data : "", n_bytes), n_bytes}, root = mine;
+    NT_TRY(nt_comm_host_broadcast(comm, &root, sizeof root, 0));
+    double differs = memcmp(&mine, &root, sizeof mine) ? comm->rank : comm->size;
+    NT_TRY(nt_comm_host_reduce(comm, &differs, 1, NT_REDUCE_MIN));
+    int first = (int)differs;
+    if (first == comm->size) return NT_OK;
+    char host[sizeof comm->host];
+    memcpy(host, comm->host, sizeof host);
+    NT_TRY(nt_comm_host_broadcast(comm, host, sizeof host, first));
+    NT_FAIL(NT_ERR_CONFIG, "%s differs between ranks: rank %d on %s does not have what rank 0 has", what,
+            first, host);
+}
