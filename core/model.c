@@ -124,10 +124,7 @@ static nt_status infer_node(const builder *b, nt_layer *layer)
 {
     for (int k = 0; k < layer->n_inputs; k++)
         if (layer->input[k] >= 0) layer->in[k] = b->model->layer[layer->input[k]].out;
-    nt_status status = layer->ops->infer(layer);
-    for (int p = 0; p < layer->n_params && status == NT_OK; p++)
-        status = nt_shape_check(layer->param[p].shape, layer->param[p].name);
-    if (status == NT_OK) status = nt_shape_check(layer->out, "output");
+    nt_status status = nt_layer_infer(layer);
     if (status == NT_OK) return NT_OK;
     (void)nt_error_prefix(status, "layer %s (%s): ", layer->name, layer->ops->section.name);
     return fail_here(b, NULL);
@@ -215,25 +212,12 @@ static nt_status connect(const builder *b, nt_layer *layer, const common_options
     return NT_OK;
 }
 
-static nt_status check_common(const builder *b, const nt_layer_ops *ops, const common_options *common)
+static nt_status check_batchnorm(const builder *b, const nt_layer_ops *ops, const common_options *common)
 {
-    int n = common->input.n ? common->input.n : 1;
-    const char *name = b->group->name, *type = ops->section.name;
-    if (n < ops->min_inputs)
-        return nt_config_fail_group(b->config, b->group, "input",
-                                    "layer %s (%s) needs at least %d inputs, has %d: write "
-                                    "`input = first, second`",
-                                    name, type, ops->min_inputs, n);
-    if (ops->max_inputs >= 0 && n > ops->max_inputs)
-        return nt_config_fail_group(b->config, b->group, "input",
-                                    "layer %s (%s) takes at most %d inputs, has %d", name, type,
-                                    ops->max_inputs, n);
-    if (common->batchnorm && !ops->takes_batchnorm)
-        return nt_config_fail_group(b->config, b->group, "batchnorm",
-                                    "layer %s (%s) does not take batchnorm; add a layer "
-                                    "of type batchnorm",
-                                    name, type);
-    return NT_OK;
+    if (!common->batchnorm || ops->takes_batchnorm) return NT_OK;
+    return nt_config_fail_group(b->config, b->group, "batchnorm",
+                                "layer %s (%s) does not take batchnorm; add a layer of type batchnorm",
+                                b->group->name, ops->section.name);
 }
 
 static nt_status find_type(const builder *b, const nt_layer_ops **out)
@@ -267,7 +251,7 @@ static nt_status add_group(builder *b)
         nt_config_parse_group(b->config, b->group, &common_section, &common, &ops->section, layer->options));
     layer->n_inputs = common.input.n ? common.input.n : 1;
     layer->has_batchnorm = common.batchnorm;
-    NT_TRY(check_common(b, ops, &common));
+    NT_TRY(check_batchnorm(b, ops, &common));
     NT_TRY(connect(b, layer, &common));
     NT_TRY(infer_node(b, layer));
     if (common.batchnorm) NT_TRY(add_batchnorm(b, &common));
@@ -420,16 +404,11 @@ int64_t nt_model_n_params(const nt_model *model)
     return n;
 }
 
-static int64_t layer_flops(const nt_layer *layer)
-{
-    return layer->ops->flops ? layer->ops->flops(layer) : 0;
-}
-
 int64_t nt_model_flops(const nt_model *model)
 {
     int64_t n = 0;
     for (int i = 0; i < model->n_layers; i++)
-        n += layer_flops(&model->layer[i]);
+        n += nt_layer_flops(&model->layer[i]);
     return n;
 }
 
@@ -448,7 +427,7 @@ void nt_model_print(const nt_model *model, FILE *out)
         const nt_layer *layer = &model->layer[i];
         fprintf(out, "%-24s %-16s %-16s %12lld %14lld\n", layer->name, layer->ops->section.name,
                 nt_shape_text(layer->out, shape), (long long)layer_params(layer),
-                (long long)layer_flops(layer));
+                (long long)nt_layer_flops(layer));
     }
     fprintf(out, "%-24s %-16s %-16s %12lld %14lld\n", "total", "", "", (long long)nt_model_n_params(model),
             (long long)nt_model_flops(model));
