@@ -56,12 +56,13 @@ enum {
     NT_OPTION_FREE = 2,     /* may change between save and resume; not part of the config hash */
     NT_OPTION_SAME = 4,     /* NT_OPTION_PAIR only: the word `same` is allowed and stored as {-1, -1} */
     NT_OPTION_AUTO = 8,     /* NT_OPTION_FLOAT only: the word `auto` is allowed and stored as NaN */
-    NT_OPTION_INCLUDE = 16, /* NT_OPTION_STRING only: names an INI file; if the config holds no [layer NAME]
-                               of its own, those of that file are taken, as if they stood in it */
+    NT_OPTION_INCLUDE = 16, /* NT_OPTION_STRING only: names an INI file of [layer NAME] groups, which are
+                               taken as if they stood in the config; it must have none of its own then */
 };
 
-/* `min` of a number that has to be greater than 0. */
+/* `min` of a number that has to be greater than 0, `max` of one that has to be less than 1. */
 #define NT_ABOVE_ZERO DBL_MIN
+#define NT_BELOW_ONE  (1.0 - DBL_EPSILON / 2)
 
 typedef struct nt_option {
     const char *key;
@@ -75,6 +76,7 @@ typedef struct nt_option {
     const char *help; /* one line */
 } nt_option;
 
+/* Tables must outlive the configs made with them. */
 typedef struct nt_section {
     const char *name; /* "optimizer"; for layer types the type's name */
     const char *help; /* one line */
@@ -94,9 +96,9 @@ typedef struct nt_config_group {
     int index;        /* order of appearance */
 } nt_config_group;
 
-/* Reads and checks `path` and the overrides ("section.key=value", also "layer.NAME.key=value") against
- * `sections` (NULL-terminated list). `path` may be NULL: defaults and overrides only. Errors:
- * NT_ERR_NO_INPUT, NT_ERR_CONFIG with "file:line:col: ...". */
+/* Reads and checks `path` and the overrides ("section.key=value", also "layer.NAME.key=value"; the last one
+ * of a key wins) against `sections` (NULL-terminated list). `path` may be NULL: defaults and overrides only.
+ * Errors: NT_ERR_NO_INPUT, NT_ERR_CONFIG with "file:line:col: ...". */
 NT_MUST nt_status nt_config_load(nt_config **out, const char *path, const char *const *overrides,
                                  int n_overrides, const nt_section *const *sections);
 
@@ -138,15 +140,17 @@ NT_MUST nt_status nt_config_fail_group(const nt_config *config, const nt_config_
                                        const char *format, ...) NT_PRINTF(4);
 
 /* Fills *out with the defaults of a section (for tests and for layers made by code). String defaults point
- * into the table. */
+ * into the table, lists live as long as the process. */
 NT_MUST nt_status nt_section_defaults(const nt_section *section, void *out);
 
 /* The whole resolved configuration as INI text that parses back to itself: every section, every key, groups
- * as written. malloc'ed; the caller frees. */
+ * as written. An NT_OPTION_INCLUDE key is empty in it, for the groups it stood for follow. malloc'ed; the
+ * caller frees. */
 NT_MUST nt_status nt_config_text(const nt_config *config, char **out);
 
 /* Hash over the canonical text of all options that are not NT_OPTION_FREE: equal on all ranks, and between
- * save and resume. XXH3-64. */
+ * save and resume. It does not depend on comments, order of sections and keys, forms of numbers, or which
+ * defaults were written out in fixed sections. XXH3-64; 0 if memory ran out. */
 uint64_t nt_config_hash(const nt_config *config);
 
 /* Lists the differences in non-free (fatal) and free keys between two configs, one per line "section.key: 'a'
