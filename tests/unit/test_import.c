@@ -1,0 +1,281 @@
+/* The importers, from files made here byte by byte: what comes out equals what went in, gzipped or not; and
+ * every damage is an error with file and place that leaves neither output nor temporary file behind. */
+#include "core/h5.h"
+#include "datasets/import.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include <cmocka.h>
+
+static char folder[] = "/tmp/nt_import_XXXXXX";
+
+static const char *path_of(const char *name)
+{
+    static char path[4][256];
+    static int turn;
+    turn = (turn + 1) % 4;
+    snprintf(path[turn], sizeof path[turn], "%s/%s", folder, name);
+    return path[turn];
+}
+
+static void write_file(const char *name, const void *bytes, size_t n_bytes, bool gzipped)
+{
+    if (gzipped) {
+        gzFile gz = gzopen(path_of(name), "wb");
+        assert_int_equal(gzwrite(gz, bytes, (unsigned)n_bytes), (int)n_bytes);
+        gzclose(gz);
+        return;
+    }
+    FILE *file = fopen(path_of(name), "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, n_bytes, file), n_bytes);
+    fclose(file);
+}
+
+static nt_status import(const char *importer, nt_import_args args, const char *input)
+{
+    const char *inputs[] = {input};
+    args.inputs = inputs;
+    args.n_inputs = 1;
+    args.out = path_of("out.h5");
+    args.force = true;
+    unlink(args.out);
+    return nt_importer_find(importer)->run(&args);
+}
+
+/* The error has this status and these words, and nothing is left in the folder but the inputs. */
+static void expect_failure(nt_status status, nt_status wanted, const char *words)
+{
+    assert_int_equal(status, wanted);
+    if (!strstr(nt_error_last()->message, words))
+        fail_msg("'%s' lacks '%s'", nt_error_last()->message, words);
+    assert_int_not_equal(access(path_of("out.h5"), F_OK), 0);
+    char command[300];
+    snprintf(command, sizeof command, "! ls %s | grep -q tmp", folder);
+    assert_int_equal(system(command), 0);
+}
+
+static void read_back(const char *set_name, nt_dtype dtype, int64_t n, void *dst)
+{
+    nt_h5 *file;
+    nt_h5_set *set;
+    assert_int_equal(nt_h5_open(&file, path_of("out.h5")), NT_OK);
+    assert_int_equal(nt_h5_set_open(&set, file, set_name, 1 << 24), NT_OK);
+    assert_true(nt_h5_set_info(set)->chunked && nt_h5_set_info(set)->fletcher32);
+    assert_int_equal(nt_h5_set_info(set)->shape.dim[0], n);
+    assert_int_equal(nt_h5_set_read(set, 0, n, dtype, dst), NT_OK);
+    nt_h5_set_close(set);
+    nt_h5_close(file);
+}
+
+/* --- IDX --- */
+
+#define N_IMAGES 300 /* more than one batch of the reader */
+#define PIXELS   (2 * 3)
+
+static void write_idx(const char *images, const char *labels, bool gzipped, int n, int bad_label)
+{
+    static uint8_t x[16 + N_IMAGES * PIXELS], t[8 + N_IMAGES];
+    const uint8_t x_head[16] = {0, 0, 8, 3, 0, 0, (uint8_t)(n >> 8), (uint8_t)n, 0, 0, 0, 2, 0, 0, 0, 3};
+    const uint8_t t_head[8] = {0, 0, 8, 1, 0, 0, (uint8_t)(n >> 8), (uint8_t)n};
+    memcpy(x, x_head, 16);
+    memcpy(t, t_head, 8);
+    for (int i = 0; i < n * PIXELS; i++)
+        x[16 + i] = (uint8_t)(i * 7);
+    for (int i = 0; i < n; i++)
+        t[8 + i] = i == bad_label ? 10 : (uint8_t)(i % 10);
+    write_file(images, x, 16 + (size_t)(n * PIXELS), gzipped);
+    write_file(labels, t, 8 + (size_t)n, gzipped);
+}
+
+static void write_mnist(bool gzipped)
+{
+    const char *end = gzipped ? ".gz" : "";
+    char name[4][64];
+    snprintf(name[0], 64, "train-images-idx3-ubyte%s", end);
+    snprintf(name[1], 64, "train-labels-idx1-ubyte%s", end);
+    snprintf(name[2], 64, "t10k-images-idx3-ubyte%s", end);
+    snprintf(name[3], 64, "t10k-labels-idx1-ubyte%s", end);
+    write_idx(name[0], name[1], gzipped, N_IMAGES, -1);
+    write_idx(name[2], name[3], gzipped, 20, -1);
+}
+
+static void check_mnist(bool gzipped)
+{
+    uint8_t x[N_IMAGES * PIXELS];
+    int32_t label[N_IMAGES];
+    write_mnist(gzipped);
+    nt_status status = import("mnist", (nt_import_args){.deflate = 1}, folder);
+    if (status != NT_OK) fail_msg("%s", nt_error_last()->message);
+    read_back("/train/data", NT_U8, N_IMAGES, x);
+    read_back("/train/label", NT_I32, N_IMAGES, label);
+    for (int i = 0; i < N_IMAGES * PIXELS; i++)
+        assert_int_equal(x[i], (uint8_t)(i * 7));
+    for (int i = 0; i < N_IMAGES; i++)
+        assert_int_equal(label[i], i % 10);
+    read_back("/test/label", NT_I32, 20, label);
+}
+
+static void test_mnist_plain_and_gzipped(void **state)
+{
+    (void)state;
+    check_mnist(false);
+    check_mnist(true);
+}
+
+static void test_mnist_damage(void **state)
+{
+    (void)state;
+    write_mnist(false);
+    write_mnist(true);
+    write_idx("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", true, N_IMAGES, 299);
+    expect_failure(import("mnist", (nt_import_args){0}, folder), NT_ERR_DATA, "label 299 is 10");
+    write_mnist(true);
+    write_file("t10k-labels-idx1-ubyte.gz", "\0\0\10\3abcdefgh", 12, true);
+    expect_failure(import("mnist", (nt_import_args){0}, folder), NT_ERR_DATA, "not an IDX file of labels");
+    write_mnist(true);
+    assert_int_equal(truncate(path_of("train-images-idx3-ubyte.gz"), 40), 0);
+    expect_failure(import("mnist", (nt_import_args){0}, folder), NT_ERR_DATA, "gzip stream ends too soon");
+    write_mnist(false);
+    unlink(path_of("train-images-idx3-ubyte.gz"));
+    assert_int_equal(truncate(path_of("train-images-idx3-ubyte"), 100), 0);
+    expect_failure(import("mnist", (nt_import_args){0}, folder), NT_ERR_DATA, "more were expected");
+    expect_failure(import("mnist", (nt_import_args){0}, "/nowhere"), NT_ERR_NO_INPUT, "/nowhere");
+}
+
+/* --- CIFAR-10 --- */
+
+#define RECORD (1 + 3072)
+
+static void write_cifar(const char *name, int n, int first_label)
+{
+    uint8_t *bytes = malloc((size_t)n * RECORD);
+    for (int i = 0; i < n * RECORD; i++)
+        bytes[i] = (uint8_t)(i % RECORD == 0 ? (first_label + i / RECORD) % 10 : i * 13);
+    write_file(name, bytes, (size_t)n * RECORD, false);
+    free(bytes);
+}
+
+static void test_cifar10(void **state)
+{
+    (void)state;
+    static uint8_t x[250 * 3072];
+    int32_t label[250];
+    char name[32];
+    for (int i = 1; i <= 5; i++) {
+        snprintf(name, sizeof name, "data_batch_%d.bin", i);
+        write_cifar(name, 50, i);
+    }
+    write_cifar("test_batch.bin", 7, 0);
+    nt_status status = import("cifar10", (nt_import_args){0}, folder);
+    if (status != NT_OK) fail_msg("%s", nt_error_last()->message);
+    read_back("/train/data", NT_U8, 250, x);
+    read_back("/train/label", NT_I32, 250, label);
+    for (int i = 0; i < 250; i++)
+        assert_int_equal(label[i], (i / 50 + 1 + i % 50) % 10);
+    for (int k = 0; k < 3072; k++)
+        assert_int_equal(x[51 * 3072 + k], (uint8_t)((RECORD + 1 + k) * 13));
+    assert_int_equal(truncate(path_of("data_batch_3.bin"), 50 * RECORD - 1), 0);
+    expect_failure(import("cifar10", (nt_import_args){0}, folder), NT_ERR_DATA, "multiple of 3073");
+}
+
+/* --- CSV --- */
+
+static nt_status import_csv(const char *text, nt_import_args args)
+{
+    write_file("in.csv", text, strlen(text), false);
+    char input[256];
+    snprintf(input, sizeof input, "%s", path_of("in.csv"));
+    return import("csv", args, input);
+}
+
+static void test_csv_classes(void **state)
+{
+    (void)state;
+    uint8_t x[2 * 4];
+    int32_t label[2];
+    nt_import_args args = {
+        .shape = nt_shape_of(3, (int64_t)1, (int64_t)2, (int64_t)2), .test_rows = 1, .header = true};
+    assert_int_equal(import_csv("a,b,c,d,y\r\n1,2, 3 ,255,1\n\n5;6;7;8;0\n9,10,11,12,1", args), NT_OK);
+    read_back("/train/data", NT_U8, 2, x);
+    read_back("/train/label", NT_I32, 2, label);
+    assert_memory_equal(x, ((uint8_t[]){1, 2, 3, 255, 5, 6, 7, 8}), 8);
+    assert_true(label[0] == 1 && label[1] == 0);
+    read_back("/test/data", NT_U8, 1, x);
+    assert_memory_equal(x, ((uint8_t[]){9, 10, 11, 12}), 4);
+}
+
+static void test_csv_targets_first(void **state)
+{
+    (void)state;
+    float x[2 * 2], target[2 * 2];
+    assert_int_equal(
+        import_csv("0.5,-1,2.25,3\n1e3,4,-5,6\n", (nt_import_args){.n_targets = 2, .label_first = true}),
+        NT_OK);
+    read_back("/train/data", NT_F32, 2, x);
+    read_back("/train/label", NT_F32, 2, target);
+    assert_memory_equal(x, ((float[]){2.25f, 3, -5, 6}), sizeof x);
+    assert_memory_equal(target, ((float[]){0.5f, -1, 1000, 4}), sizeof target);
+}
+
+static void test_csv_mistakes(void **state)
+{
+    (void)state;
+    const nt_import_args none = {0};
+    expect_failure(import_csv("1,2,x\n", none), NT_ERR_DATA,
+                   "line 1, column 3: 'x' is not a number; if the first line");
+    expect_failure(import_csv("1,2,0\n1,,0\n", none), NT_ERR_DATA, "line 2, column 2");
+    expect_failure(import_csv("1,2,0\n1,0\n", none), NT_ERR_DATA, "line 2 has 2 columns");
+    expect_failure(import_csv("1,2,0.5\n", none), NT_ERR_DATA, "--targets");
+    expect_failure(import_csv("1,2,-1\n", none), NT_ERR_DATA, "label -1");
+    expect_failure(import_csv("", none), NT_ERR_DATA, "has 0 rows");
+    expect_failure(import_csv("1,0\n", (nt_import_args){.test_rows = 1}), NT_ERR_DATA,
+                   "leave none to train on");
+    expect_failure(import_csv("1,2,0\n", (nt_import_args){.shape = nt_shape_of(1, (int64_t)3)}), NT_ERR_USAGE,
+                   "--shape 3");
+    expect_failure(import_csv("1,nan,0\n", none), NT_ERR_DATA, "'nan' is not a number");
+}
+
+static void test_existing_output_is_kept(void **state)
+{
+    (void)state;
+    const char *inputs[] = {path_of("in.csv")};
+    write_file("in.csv", "1,0\n", 4, false);
+    write_file("kept.h5", "mine", 4, false);
+    nt_import_args args = {.inputs = inputs, .n_inputs = 1, .out = path_of("kept.h5")};
+    assert_int_equal(nt_importer_find("csv")->run(&args), NT_ERR_CREATE);
+    assert_non_null(strstr(nt_error_last()->message, "--force"));
+}
+
+static int make_folder(void **state)
+{
+    (void)state;
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    char command[300];
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    return system(command);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_mnist_plain_and_gzipped),
+        cmocka_unit_test(test_mnist_damage),
+        cmocka_unit_test(test_cifar10),
+        cmocka_unit_test(test_csv_classes),
+        cmocka_unit_test(test_csv_targets_first),
+        cmocka_unit_test(test_csv_mistakes),
+        cmocka_unit_test(test_existing_output_is_kept),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
