@@ -33,7 +33,7 @@ static nt_status read_header(nt_zfile *file, int n_dims, int64_t *dims)
 
 static nt_status open_pair(idx_pair *pair, const char *images, const char *labels)
 {
-    int64_t image_dims[3], label_dims[1];
+    int64_t image_dims[3] = {0}, label_dims[1] = {0};
     NT_TRY(nt_zfile_open(&pair->images, images));
     NT_TRY(nt_zfile_open(&pair->labels, labels));
     NT_TRY(read_header(pair->images, 3, image_dims));
