@@ -1,0 +1,232 @@
+/* The cpu backend's table: memory, and the list of its operations.
+ *
+ * Host memory, everything done at once by `threads` OpenMP threads (oneDNN uses the same runtime). Blocks of
+ * 2 MiB and more ask for huge pages: the arenas of a network are long-lived and walked through again and
+ * again. */
+#include "core/backends/cpu/cpu.h"
+
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+static const nt_op_impl *const impls[] = {
+    &nt_cpu_conv2d,
+};
+
+enum { HUGE_PAGE = 2 << 20 };
+
+static nt_status make_attributes(nt_cpu *cpu)
+{
+    NT_DNNL(dnnl_primitive_attr_create(&cpu->attr));
+    NT_DNNL(dnnl_primitive_attr_set_scratchpad_mode(cpu->attr, dnnl_scratchpad_mode_user));
+    NT_DNNL(dnnl_primitive_attr_create(&cpu->attr_sum));
+    NT_DNNL(dnnl_primitive_attr_set_scratchpad_mode(cpu->attr_sum, dnnl_scratchpad_mode_user));
+    dnnl_post_ops_t sum;
+    NT_DNNL(dnnl_post_ops_create(&sum));
+    dnnl_status_t status = nt_dnnl_post_sum(sum);
+    if (status == dnnl_success) status = dnnl_primitive_attr_set_post_ops(cpu->attr_sum, sum);
+    (void)dnnl_post_ops_destroy(sum);
+    NT_DNNL(status);
+    return NT_OK;
+}
+
+static nt_status start_cpu(nt_cpu *cpu, const nt_backend_options *options)
+{
+    cpu->vec = nt_vec_tables()[0];
+    cpu->threads = options->threads > 0 ? options->threads : 1;
+    omp_set_num_threads(cpu->threads);
+    NT_DNNL(dnnl_engine_create(&cpu->engine, dnnl_cpu, 0));
+    NT_DNNL(dnnl_stream_create(&cpu->stream, cpu->engine, dnnl_stream_default_flags));
+    NT_TRY(make_attributes(cpu));
+    return NT_OK;
+}
+
+static void cpu_destroy(nt_backend *backend)
+{
+    nt_cpu *cpu = backend->state;
+    nt_cpu_free_layouts(cpu);
+    if (cpu->attr) (void)dnnl_primitive_attr_destroy(cpu->attr);
+    if (cpu->attr_sum) (void)dnnl_primitive_attr_destroy(cpu->attr_sum);
+    if (cpu->stream) (void)dnnl_stream_destroy(cpu->stream);
+    if (cpu->engine) (void)dnnl_engine_destroy(cpu->engine);
+    free(cpu);
+}
+
+static nt_status cpu_create(nt_backend *backend, const nt_backend_options *options)
+{
+    nt_cpu *cpu = calloc(1, sizeof *cpu);
+    NT_CHECK_ALLOC(cpu, sizeof *cpu);
+    backend->state = cpu;
+    nt_status status = start_cpu(cpu, options);
+    if (status == NT_OK) return NT_OK;
+    cpu_destroy(backend);
+    return nt_error_trail(status, __FILE__, __LINE__, __func__);
+}
+
+static nt_status cpu_alloc(nt_backend *backend, void **out, size_t n_bytes)
+{
+    (void)backend;
+    size_t align = n_bytes >= HUGE_PAGE ? HUGE_PAGE : 64;
+    NT_CHECK(n_bytes <= SIZE_MAX - align, NT_ERR_UNAVAILABLE, "out of memory: could not get %zu bytes",
+             n_bytes);
+    size_t rounded = (n_bytes + align - 1) / align * align;
+    *out = aligned_alloc(align, rounded ? rounded : align);
+    NT_CHECK_ALLOC(*out, n_bytes);
+    if (n_bytes >= HUGE_PAGE) (void)madvise(*out, rounded, MADV_HUGEPAGE); /* only advice */
+    memset(*out, 0, n_bytes);
+    return NT_OK;
+}
+
+static void cpu_free(nt_backend *backend, void *ptr, size_t n_bytes)
+{
+    (void)backend, (void)n_bytes;
+    free(ptr);
+}
+
+static nt_status cpu_copy(nt_backend *backend, void *dst, const void *src, size_t n_bytes)
+{
+    (void)backend;
+    if (n_bytes) memcpy(dst, src, n_bytes);
+    return NT_OK;
+}
+
+static nt_status cpu_zero(nt_backend *backend, void *dst, size_t n_bytes)
+{
+    (void)backend;
+    memset(dst, 0, n_bytes);
+    return NT_OK;
+}
+
+static nt_status cpu_stage(nt_backend *backend, nt_tensor *t, const void *host)
+{
+    (void)backend;
+    t->data = (void *)(uintptr_t)host; /* ops only read their inputs */
+    return NT_OK;
+}
+
+static const nt_op_impl *cpu_find_op(const nt_backend *backend, const char *kind)
+{
+    (void)backend;
+    for (size_t i = 0; i < sizeof impls / sizeof impls[0]; i++)
+        if (strcmp(impls[i]->kind, kind) == 0) return impls[i];
+    return NULL;
+}
+
+/* ReLU where it costs nothing: on values that are in registers anyway. */
+static bool cpu_fuses(const nt_backend *backend, const char *kind, const void *options,
+                      const nt_activation_options *activation, bool training)
+{
+    (void)options, (void)training;
+    static const char *const kinds[] = {"linear", "batchnorm", "add"};
+    if (activation->function != NT_ACT_RELU || !cpu_find_op(backend, kind)) return false;
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        if (strcmp(kind, kinds[i]) == 0) return true;
+    return false;
+}
+
+/* ---- flat ranges ---- */
+
+typedef struct flat {
+    const nt_vec_ops *vec;
+    const nt_update *u;
+    float *p, *s1, *s2;
+    const float *a, *b;
+    double *partial;
+} flat;
+
+static void sum_range(void *arg, int64_t begin, int64_t end)
+{
+    const flat *f = arg;
+    f->vec->add(f->p + begin, f->a + begin, f->b + begin, end - begin);
+}
+
+static nt_status cpu_sum(nt_backend *backend, void *dst, const void *a, const void *b, int64_t n)
+{
+    const nt_cpu *cpu = backend->state;
+    flat f = {.vec = cpu->vec, .p = dst, .a = a, .b = b};
+    nt_cpu_parallel(cpu, n, sum_range, &f);
+    return NT_OK;
+}
+
+/* Blocks of fixed length, added up in order: the result does not depend on the number of threads. */
+static nt_status cpu_sum_squares(nt_backend *backend, double *host, const void *x, int64_t n)
+{
+    enum { BLOCK = 1 << 15, AT_ONCE = 64 };
+    const nt_cpu *cpu = backend->state;
+    const float *v = x;
+    double total = 0, partial[AT_ONCE];
+    for (int64_t start = 0; start < n; start += (int64_t)BLOCK * AT_ONCE) {
+        int64_t blocks = (n - start + BLOCK - 1) / BLOCK;
+        if (blocks > AT_ONCE) blocks = AT_ONCE;
+#pragma omp parallel for if (cpu->threads > 1)
+        for (int64_t i = 0; i < blocks; i++) {
+            int64_t from = start + i * BLOCK, left = n - from;
+            partial[i] = cpu->vec->sum_squares(v + from, left < BLOCK ? left : BLOCK);
+        }
+        for (int64_t i = 0; i < blocks; i++)
+            total += partial[i];
+    }
+    *host = total;
+    return NT_OK;
+}
+
+static void update_range(void *arg, int64_t begin, int64_t end)
+{
+    const flat *f = arg;
+    float *p = f->p + begin, *s1 = f->s1 ? f->s1 + begin : NULL, *s2 = f->s2 ? f->s2 + begin : NULL;
+    int64_t n = end - begin;
+    if (f->u->rule == NT_UPDATE_SGD) f->vec->sgd(f->u, p, f->a + begin, s1, n);
+    if (f->u->rule == NT_UPDATE_ADAM) f->vec->adam(f->u, p, f->a + begin, s1, s2, n);
+    if (f->u->rule == NT_UPDATE_STAT) f->vec->stat(f->u, p, f->a + begin, s1, s2, n);
+}
+
+static nt_status cpu_update(nt_backend *backend, const nt_update *u, void *p, const void *g, void *s1,
+                            void *s2, int64_t n)
+{
+    const nt_cpu *cpu = backend->state;
+    NT_BUG_UNLESS(u->rule == NT_UPDATE_SGD || u->rule == NT_UPDATE_ADAM || u->rule == NT_UPDATE_STAT,
+                  "update rule %d is unknown", (int)u->rule);
+    flat f = {.vec = cpu->vec, .u = u, .p = p, .a = g, .s1 = s1, .s2 = s2};
+    nt_cpu_parallel(cpu, n, update_range, &f);
+    return NT_OK;
+}
+
+void nt_cpu_parallel(const nt_cpu *cpu, int64_t n, nt_cpu_range_fn fn, void *arg)
+{
+    enum { GRAIN = 64, WORTH_A_THREAD = 1 << 14 };
+    int64_t threads = n / WORTH_A_THREAD;
+    if (threads > cpu->threads) threads = cpu->threads;
+    if (threads <= 1) {
+        fn(arg, 0, n);
+        return;
+    }
+    int64_t share = (n / threads + GRAIN - 1) / GRAIN * GRAIN;
+#pragma omp parallel for num_threads((int)threads)
+    for (int64_t i = 0; i < threads; i++) {
+        int64_t begin = i * share, end = i + 1 < threads ? begin + share : n;
+        if (end > n) end = n;
+        if (begin < end) fn(arg, begin, end);
+    }
+}
+
+const nt_backend_ops nt_backend_cpu = {
+    .name = "cpu",
+    .real = NT_F32,
+    .host_memory = true,
+    .create = cpu_create,
+    .destroy = cpu_destroy,
+    .alloc = cpu_alloc,
+    .free = cpu_free,
+    .upload = cpu_copy,
+    .download = cpu_copy,
+    .zero = cpu_zero,
+    .stage = cpu_stage,
+    .to_plain = nt_cpu_to_plain,
+    .from_plain = nt_cpu_from_plain,
+    .find_op = cpu_find_op,
+    .fuses = cpu_fuses,
+    .sum = cpu_sum,
+    .sum_squares = cpu_sum_squares,
+    .update = cpu_update,
+};

@@ -1,0 +1,149 @@
+/* conv2d of cpu against ref: shapes that divide into blocks and shapes that do not, every option, both
+ * algorithms, and what start-up timing leaves behind. */
+#include "tests/unit/op_pair.h"
+
+/* float sums of up to a few thousand products against double ones; values are of order 1 */
+#define DIRECT 3e-6
+/* Winograd's transforms multiply by up to 21 and cancel again: measured up to 3e-5 */
+#define WINOGRAD 2e-4
+
+typedef struct conv_case {
+    int64_t n, c, h, w, k, r, s, stride, pad, dilation, groups;
+    bool bias, blocked;
+} conv_case;
+
+static void check_conv(const conv_case *t, const char *tuning, double tolerance)
+{
+    nt_conv2d_options o = {.filters = t->k,
+                           .kernel = {t->r, t->s},
+                           .stride = {t->stride, t->stride},
+                           .dilation = {t->dilation, t->dilation},
+                           .groups = t->groups,
+                           .pad_begin = {t->pad, t->pad},
+                           .pad_end = {t->pad, t->pad},
+                           .has_bias = t->bias};
+    int64_t p = (t->h + 2 * t->pad - t->dilation * (t->r - 1) - 1) / t->stride + 1;
+    int64_t q = (t->w + 2 * t->pad - t->dilation * (t->s - 1) - 1) / t->stride + 1;
+    pair_spec spec = {.kind = "conv2d",
+                      .options = &o,
+                      .n_inputs = 1,
+                      .n_params = t->bias ? 2 : 1,
+                      .x = {nt_tensor_plain(NT_F32, nt_shape_of(4, t->n, t->c, t->h, t->w))},
+                      .blocked = {t->blocked},
+                      .param = {nt_shape_of(4, t->k, t->c / t->groups, t->r, t->s), nt_shape_of(1, t->k)},
+                      .y = nt_shape_of(4, t->n, t->k, p, q),
+                      .tuning = tuning,
+                      .tolerance = tolerance};
+    pair_check(&spec);
+    spec.inference = true;
+    pair_check(&spec);
+    spec.inference = false;
+    spec.no_dx = true;
+    pair_check(&spec);
+}
+
+static void plain_input(void **state)
+{
+    (void)state;
+    static const conv_case cases[] = {
+        {2, 1, 9, 11, 8, 5, 5, 1, 2, 1, 1, true, false},    {3, 3, 8, 8, 16, 3, 3, 1, 1, 1, 1, false, false},
+        {1, 3, 7, 5, 10, 3, 3, 2, 1, 1, 1, true, false},    {2, 5, 6, 6, 7, 1, 1, 1, 0, 1, 1, true, false},
+        {2, 16, 8, 8, 32, 3, 3, 1, 1, 1, 1, true, false},   {2, 4, 9, 9, 6, 3, 3, 1, 2, 2, 2, true, false},
+        {2, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1, false, false},    {2, 8, 6, 7, 8, 3, 3, 1, 1, 1, 8, true, false},
+        {2, 16, 5, 5, 16, 3, 3, 2, 1, 1, 16, false, false}, {17, 2, 12, 3, 20, 4, 2, 3, 1, 1, 1, true, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        check_conv(&cases[i], NULL, DIRECT);
+}
+
+static void blocked_input(void **state)
+{
+    (void)state;
+    static const conv_case cases[] = {
+        {2, 16, 8, 8, 16, 3, 3, 1, 1, 1, 1, true, true},  {2, 10, 8, 8, 10, 3, 3, 1, 1, 1, 1, true, true},
+        {2, 32, 8, 8, 48, 3, 3, 2, 1, 1, 1, false, true}, {2, 32, 8, 8, 64, 1, 1, 2, 0, 1, 1, false, true},
+        {3, 33, 5, 7, 17, 3, 5, 1, 1, 1, 1, true, true},  {2, 32, 6, 6, 32, 3, 3, 1, 1, 1, 4, true, true},
+        {2, 32, 7, 7, 32, 3, 3, 1, 1, 1, 32, true, true}, {2, 24, 7, 7, 12, 3, 3, 1, 1, 1, 3, false, true},
+        {1, 64, 4, 4, 10, 4, 4, 1, 0, 1, 1, true, true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        check_conv(&cases[i], NULL, DIRECT);
+}
+
+static void winograd(void **state)
+{
+    (void)state;
+    static const conv_case cases[] = {
+        {2, 16, 8, 8, 16, 3, 3, 1, 1, 1, 1, true, true},
+        {2, 32, 7, 9, 48, 3, 3, 1, 1, 1, 1, false, true},
+        {3, 64, 4, 4, 32, 3, 3, 1, 1, 1, 1, false, true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char tuning[160];
+        const conv_case *t = &cases[i];
+        snprintf(tuning, sizeof tuning,
+                 "conv2d/%dx%dx%d-%d/3x3/p1,1,1,1 = fwd=winograd bwd_data=winograd bwd_weights=winograd\n",
+                 (int)t->c, (int)t->h, (int)t->w, (int)t->k);
+        check_conv(t, tuning, WINOGRAD);
+    }
+}
+
+/* Timing records a choice for every pass of a 3x3 convolution, and a second op takes it over. */
+static void timing_is_recorded(void **state)
+{
+    (void)state;
+    const nt_backend_options options = {.threads = 1, .deterministic = true};
+    const nt_conv2d_options o = {.filters = 32,
+                                 .kernel = {3, 3},
+                                 .stride = {1, 1},
+                                 .dilation = {1, 1},
+                                 .groups = 1,
+                                 .pad_begin = {1, 1},
+                                 .pad_end = {1, 1}};
+    nt_backend *cpu;
+    nt_tuning *tuning;
+    pair_ok(nt_backend_create(&cpu, "cpu", &options));
+    pair_ok(nt_tuning_create(&tuning, true));
+    char *text[2];
+    for (int i = 0; i < 2; i++) {
+        nt_tensor x = nt_tensor_plain(NT_F32, nt_shape_of(4, 4, 32, 8, 8)), dx = {0};
+        pair_conv_layout(cpu, &x, tuning);
+        nt_op op = {.backend = cpu,
+                    .name = "c",
+                    .options = &o,
+                    .tuning = tuning,
+                    .n_inputs = 1,
+                    .n_params = 1,
+                    .x = &x,
+                    .dx = &dx,
+                    .need_dx = (bool[]){true},
+                    .training = true};
+        op.param[0] = nt_tensor_plain(NT_F32, nt_shape_of(4, 32, 32, 3, 3));
+        op.y = nt_tensor_plain(NT_F32, x.shape);
+        pair_ok(nt_op_create(&op, "conv2d"));
+        pair_ok(nt_tuning_text(tuning, &text[i]));
+        nt_op_destroy(&op);
+    }
+    assert_string_equal(text[0], text[1]);
+    const char *known = nt_tuning_get(tuning, "conv2d/32x8x8-32/3x3/p1,1,1,1");
+    if (known) { /* NULL: this oneDNN has no Winograd, so there was nothing to choose */
+        assert_non_null(strstr(known, "fwd="));
+        assert_non_null(strstr(known, "bwd_data="));
+        assert_non_null(strstr(known, "bwd_weights="));
+    }
+    free(text[0]);
+    free(text[1]);
+    nt_tuning_destroy(tuning);
+    nt_backend_destroy(cpu);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(plain_input),
+        cmocka_unit_test(blocked_input),
+        cmocka_unit_test(winograd),
+        cmocka_unit_test(timing_is_recorded),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
