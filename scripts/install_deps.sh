@@ -2,6 +2,7 @@
 # Installs what is missing to build and run nntrain on Debian 12, Debian 13 and Ubuntu 24.04, by apt.
 #   scripts/install_deps.sh [--tests]     --tests: also what the tests need
 set -euo pipefail
+# shellcheck source=common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 packages=(gcc g++ cmake ninja-build pkg-config openmpi-bin libopenmpi-dev libhdf5-dev libdnnl-dev zlib1g-dev

@@ -2,6 +2,7 @@
 # From a fresh clone to a trained network: installs what is missing, builds, trains the digits that ship with the project
 # on two ranks, and prints the test accuracy and where the run folder is.
 set -euo pipefail
+# shellcheck source=common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 "$root/scripts/install_deps.sh"

@@ -2,6 +2,7 @@
 # Installs what is missing, builds and runs every test.
 #   scripts/test.sh [--preset release|debug|asan|ubsan|tsan] [ctest options]
 set -euo pipefail
+# shellcheck source=common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 preset=release

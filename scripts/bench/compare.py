@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""nntrain against PyTorch on the same cores: one thread a rank, at 1 and 2 ranks, alternating, medians.
+
+First every variant of PyTorch (NCHW and channels_last, eager and compiled) runs once, briefly, and the fastest is kept as the
+opponent. Then nntrain and that variant take turns, `--rounds` times; a row of the table is the median of each side, and the ratio is the
+median of the ratios of neighbouring runs, because a shared machine changes its speed from minute to minute. Started by scripts/bench.sh.
+"""
+import argparse
+import csv
+import json
+import os
+import statistics
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+MODELS = {  # batch a rank, timed steps, warm-up steps, PyTorch's timed steps when choosing the variant
+    "mlp": (64, 400, 50, 100),
+    "lenet5": (64, 60, 10, 15),
+    "resnet18": (32, 8, 2, 3),
+}
+BARS = {"mlp": 2.0, "lenet5": 1.8, "resnet18": 1.5}
+VARIANTS = [(mode, layout) for mode in ("eager", "compile") for layout in ("nchw", "channels_last")]
+
+
+def last_json(command, env=None):
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=env, check=False)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if done.returncode != 0 or not lines:
+        sys.exit(f"failed ({done.returncode}): {' '.join(command)}\n{done.stderr[-2000:]}")
+    return json.loads(lines[-1])
+
+
+def run_pytorch(model, ranks, variant, steps, warmup):
+    mode, layout = variant
+    command = [sys.executable, os.path.join(HERE, "pytorch.py"), "--model", model, "--mode", mode, "--layout", layout,
+               "--steps", str(steps), "--warmup", str(warmup), "--batch", str(MODELS[model][0])]
+    if ranks > 1:
+        command += ["--ddp", "--procs", str(ranks)]
+    return last_json(command)
+
+
+def run_nntrain(binary, model, ranks, steps, warmup):
+    command = ["mpirun", "-np", str(ranks)] if ranks > 1 else []
+    command += [binary, "bench", f"scripts/bench/{model}.ini", "--json", f"--steps={steps}", f"--warmup={warmup}",
+                f"data.batch={MODELS[model][0] * ranks}", "run.threads=1"]
+    return last_json(command, dict(os.environ, OMP_NUM_THREADS="1"))
+
+
+def best_variant(model, ranks):
+    variants = [v for v in VARIANTS if model != "mlp" or v[1] == "nchw"]
+    steps = MODELS[model][3]
+    speed = {v: run_pytorch(model, ranks, v, steps, 3)["samples_per_s"] for v in variants}
+    for v in variants:
+        print(f"  pytorch {v[0]} {v[1]}: {speed[v]:.0f} samples/s", file=sys.stderr)
+    return max(speed, key=speed.get)
+
+
+def compare(binary, model, ranks, rounds):
+    _, steps, warmup, _ = MODELS[model]
+    print(f"{model}, {ranks} rank(s)", file=sys.stderr)
+    variant = best_variant(model, ranks)
+    ours, theirs = [], []
+    for _ in range(rounds):
+        ours.append(run_nntrain(binary, model, ranks, steps, warmup))
+        theirs.append(run_pytorch(model, ranks, variant, steps, warmup))
+        print(f"  {ours[-1]['samples_per_s']:.0f} against {theirs[-1]['samples_per_s']:.0f}", file=sys.stderr)
+    median = lambda runs, key: statistics.median(run[key] for run in runs)
+    return {
+        "model": model, "ranks": ranks,
+        "nntrain_samples_per_s": round(median(ours, "samples_per_s")),
+        "pytorch_samples_per_s": round(median(theirs, "samples_per_s")),
+        "ratio": round(statistics.median(a["samples_per_s"] / b["samples_per_s"] for a, b in zip(ours, theirs)), 2),
+        "bar": BARS[model],
+        "nntrain_rss_mib": round(median(ours, "peak_rss_mib")),
+        "pytorch_rss_mib": round(median(theirs, "peak_rss_mib")),
+        "nntrain_start_s": round(median(ours, "startup_s"), 3),
+        "pytorch_variant": f"{theirs[0]['version']} {variant[0]} {variant[1]}",
+    }
+
+
+def efficiency(binary, model, rounds):
+    """Samples/s at 2 ranks over twice that of one rank, runs alternating."""
+    _, steps, warmup, _ = MODELS[model]
+    ratios = []
+    for _ in range(rounds):
+        one = run_nntrain(binary, model, 1, steps, warmup)["samples_per_s"]
+        two = run_nntrain(binary, model, 2, steps, warmup)["samples_per_s"]
+        ratios.append(two / (2 * one))
+    return statistics.median(ratios)
+
+
+def write_tables(rows, notes, out):
+    keys = list(rows[0])
+    with open(out + ".csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, keys)
+        writer.writeheader()
+        writer.writerows(rows)
+    lines = ["| " + " | ".join(keys) + " |", "|" + "---|" * len(keys)]
+    lines += ["| " + " | ".join(str(row[key]) for key in keys) + " |" for row in rows]
+    text = "\n".join(lines + [""] + notes) + "\n"
+    with open(out + ".md", "w", encoding="utf-8") as file:
+        file.write(text)
+    print(text)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--binary", required=True)
+    p.add_argument("--models", default="mlp,lenet5,resnet18")
+    p.add_argument("--ranks", default="1,2")
+    p.add_argument("--rounds", type=int, default=5)
+    p.add_argument("--out", required=True, help="writes OUT.md and OUT.csv")
+    args = p.parse_args()
+    models = args.models.split(",")
+    rows = [compare(args.binary, m, int(r), args.rounds) for m in models for r in args.ranks.split(",")]
+    notes = []
+    if "2" in args.ranks.split(","):
+        notes = [f"Efficiency from 1 to 2 ranks, {m}: {100 * efficiency(args.binary, m, args.rounds):.1f} %" for m in models]
+    write_tables(rows, notes, args.out)
+
+
+if __name__ == "__main__":
+    main()
