@@ -81,18 +81,27 @@ static const char *kind_of(mode_t mode)
     return "a device";
 }
 
+static const char *make_label(char label[NT_H5_LABEL_BYTES], const char *path)
+{
+    size_t n = strlen(path), keep = NT_H5_LABEL_BYTES - 4;
+    snprintf(label, NT_H5_LABEL_BYTES, "%s%s", n > keep ? "..." : "", n > keep ? path + n - keep : path);
+    return label;
+}
+
 /* Opens a regular file for reading without ever waiting for anybody. */
 static nt_status open_regular(const char *path, int *fd, int64_t *size)
 {
     struct stat st;
-    NT_CHECK(stat(path, &st) == 0, NT_ERR_NO_INPUT, "cannot open '%s': %s", path, strerror(errno));
-    NT_CHECK(S_ISREG(st.st_mode), NT_ERR_NO_INPUT, "cannot open '%s': it is %s, not a regular file", path,
+    char label[NT_H5_LABEL_BYTES];
+    (void)make_label(label, path);
+    NT_CHECK(stat(path, &st) == 0, NT_ERR_NO_INPUT, "cannot open '%s': %s", label, strerror(errno));
+    NT_CHECK(S_ISREG(st.st_mode), NT_ERR_NO_INPUT, "cannot open '%s': it is %s, not a regular file", label,
              kind_of(st.st_mode));
     *fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    NT_CHECK(*fd >= 0, NT_ERR_NO_INPUT, "cannot open '%s': %s", path, strerror(errno));
+    NT_CHECK(*fd >= 0, NT_ERR_NO_INPUT, "cannot open '%s': %s", label, strerror(errno));
     if (fstat(*fd, &st) != 0 || !S_ISREG(st.st_mode)) {
         close(*fd);
-        NT_FAIL(NT_ERR_NO_INPUT, "cannot open '%s': it is not a regular file", path);
+        NT_FAIL(NT_ERR_NO_INPUT, "cannot open '%s': it is not a regular file", label);
     }
     *size = st.st_size;
     return NT_OK;
@@ -120,6 +129,7 @@ static nt_status file_create(nt_h5 **out, const char *path, int fd, int64_t size
     }
     *io = (nt_h5_io){.fd = fd, .size = size, .writing = writing, .released = true};
     *file = (nt_h5){.path = copy, .io = io, .id = -1};
+    (void)make_label(file->label, path);
     *out = file;
     return NT_OK;
 }
@@ -163,7 +173,7 @@ static nt_status open_library_side(nt_h5 *file)
     const char *reason = file->id < 0 ? nt_h5_reason() : "";
     (void)H5Pclose(fapl);
     NT_CHECK(file->id >= 0, NT_ERR_DATA, "'%s' is not an HDF5 file, or is damaged or truncated (HDF5: %s)",
-             file->path, reason);
+             file->label, reason);
     return NT_OK;
 }
 
@@ -177,14 +187,14 @@ nt_status nt_h5_open(nt_h5 **out, const char *path)
     NT_TRY(file_create(&file, path, fd, size, false));
     nt_status status = NT_OK;
     if (size == 0)
-        status =
-            nt_error_set(NT_ERR_DATA, __FILE__, __LINE__, __func__, "'%s' is empty, not an HDF5 file", path);
+        status = nt_error_set(NT_ERR_DATA, __FILE__, __LINE__, __func__, "'%s' is empty, not an HDF5 file",
+                              file->label);
     else if (!lock_is_free(fd, LOCK_SH))
         status =
             nt_error_set(NT_ERR_NO_INPUT, __FILE__, __LINE__, __func__,
                          "'%s' is open for writing in another program: wait until that has closed it, or set "
                          "HDF5_USE_FILE_LOCKING=FALSE if the lock is left over",
-                         path);
+                         file->label);
     if (status == NT_OK) {
         nt_h5_enter();
         status = open_library_side(file);
@@ -208,7 +218,7 @@ static nt_status create_library_side(nt_h5 *file)
     const char *reason = file->id < 0 ? nt_h5_reason() : "";
     if (fapl >= 0) (void)H5Pclose(fapl);
     if (fcpl >= 0) (void)H5Pclose(fcpl);
-    NT_CHECK(file->id >= 0, NT_ERR_CREATE, "cannot create '%s' (HDF5: %s)", file->path, reason);
+    NT_CHECK(file->id >= 0, NT_ERR_CREATE, "cannot create '%s' (HDF5: %s)", file->label, reason);
     return NT_OK;
 }
 
@@ -216,7 +226,8 @@ nt_status nt_h5_create(nt_h5 **out, const char *path)
 {
     *out = NULL;
     int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
-    NT_CHECK(fd >= 0, NT_ERR_CREATE, "cannot create '%s': %s", path, strerror(errno));
+    char label[NT_H5_LABEL_BYTES];
+    NT_CHECK(fd >= 0, NT_ERR_CREATE, "cannot create '%s': %s", make_label(label, path), strerror(errno));
     nt_h5 *file;
     NT_TRY(file_create(&file, path, fd, 0, true));
     (void)lock_is_free(fd, LOCK_EX); /* a new file: only keeps readers away until it is finished */
@@ -238,10 +249,11 @@ static nt_status finish_file(nt_h5 *file)
     const char *reason = flushed ? "" : nt_h5_reason(); /* of the first failure */
     if (!flushed) file->io->dropping = true;
     bool closed = close_library_side(file);
-    NT_CHECK(file->io->error == 0, NT_ERR_IO, "cannot write '%s': %s", file->path, strerror(file->io->error));
-    NT_CHECK(flushed, NT_ERR_IO, "cannot write '%s' (HDF5: %s)", file->path, reason);
-    NT_CHECK(closed, NT_ERR_IO, "cannot close '%s' (HDF5: %s)", file->path, nt_h5_reason());
-    NT_CHECK(fsync(file->io->fd) == 0, NT_ERR_IO, "cannot write '%s' to the disk: %s", file->path,
+    NT_CHECK(file->io->error == 0, NT_ERR_IO, "cannot write '%s': %s", file->label,
+             strerror(file->io->error));
+    NT_CHECK(flushed, NT_ERR_IO, "cannot write '%s' (HDF5: %s)", file->label, reason);
+    NT_CHECK(closed, NT_ERR_IO, "cannot close '%s' (HDF5: %s)", file->label, nt_h5_reason());
+    NT_CHECK(fsync(file->io->fd) == 0, NT_ERR_IO, "cannot write '%s' to the disk: %s", file->label,
              strerror(errno));
     return NT_OK;
 }

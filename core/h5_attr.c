@@ -21,7 +21,7 @@ typedef struct attribute {
 } attribute;
 
 #define ATTR_CHECK(cond, format, ...)                                                                        \
-    NT_CHECK(cond, NT_ERR_DATA, "%s: attribute '%s' of '%s' " format, a->file->path, a->name, a->object,     \
+    NT_CHECK(cond, NT_ERR_DATA, "%s: attribute '%s' of '%s' " format, a->file->label, a->name, a->object,    \
              ##__VA_ARGS__)
 
 static void attr_close(attribute *a)
@@ -52,7 +52,7 @@ static nt_status attr_open(attribute *a, nt_h5 *file, const char *object, const 
     NT_TRY(nt_h5_resolve(file, object, path, found));
     if (!*found) return NT_OK;
     hid_t owner = H5Oopen(file->id, path, H5P_DEFAULT);
-    NT_CHECK(owner >= 0, NT_ERR_DATA, "%s: '%s' cannot be opened (HDF5: %s)", file->path, object,
+    NT_CHECK(owner >= 0, NT_ERR_DATA, "%s: '%s' cannot be opened (HDF5: %s)", file->label, object,
              nt_h5_reason());
     htri_t exists = H5Aexists(owner, name);
     if (exists > 0) a->id = H5Aopen(owner, name, H5P_DEFAULT);
@@ -229,7 +229,7 @@ static nt_status put(nt_h5 *file, const char *object, const char *name, hid_t st
     char path[NT_H5_PATH_BYTES];
     bool found;
     NT_TRY(nt_h5_resolve(file, object, path, &found));
-    NT_CHECK(found, NT_ERR_IO, "%s: there is no '%s' to put attribute '%s' on", file->path, object, name);
+    NT_CHECK(found, NT_ERR_IO, "%s: there is no '%s' to put attribute '%s' on", file->label, object, name);
     hsize_t dim = (hsize_t)n;
     hid_t owner = H5Oopen(file->id, path, H5P_DEFAULT);
     hid_t space = n < 0 ? H5Screate(H5S_SCALAR) : H5Screate_simple(1, &dim, NULL);
@@ -240,7 +240,7 @@ static nt_status put(nt_h5 *file, const char *object, const char *name, hid_t st
     if (space >= 0) (void)H5Sclose(space);
     if (owner >= 0) (void)H5Oclose(owner);
     NT_CHECK(ok && file->io->error == 0, NT_ERR_IO, "%s: cannot write attribute '%s' of '%s' (%s)",
-             file->path, name, object, file->io->error ? strerror(file->io->error) : nt_h5_reason());
+             file->label, name, object, file->io->error ? strerror(file->io->error) : nt_h5_reason());
     return NT_OK;
 }
 
@@ -253,7 +253,7 @@ static nt_status put_texts(nt_h5 *file, const char *object, const char *name, si
     nt_status status = NT_OK;
     if (!ok)
         status = nt_error_set(NT_ERR_IO, __FILE__, __LINE__, __func__,
-                              "%s: no type for attribute '%s' (HDF5: %s)", file->path, name, nt_h5_reason());
+                              "%s: no type for attribute '%s' (HDF5: %s)", file->label, name, nt_h5_reason());
     if (ok) status = put(file, object, name, type, type, n, value);
     if (type >= 0) (void)H5Tclose(type);
     return status;

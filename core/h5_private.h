@@ -17,9 +17,13 @@ typedef struct nt_h5_io {
     int error;     /* errno of the first failed write; 0 if none */
 } nt_h5_io;
 
+#define NT_H5_LABEL_BYTES 512
+
 struct nt_h5 {
     char *path;
-    nt_h5_io *io; /* own block: outlives this struct when HDF5 cannot close its side */
+    char label[NT_H5_LABEL_BYTES]; /* the path in messages: its end where it is long, so that the reason fits,
+                                      too */
+    nt_h5_io *io;                  /* own block: outlives this struct when HDF5 cannot close its side */
     int64_t id;
     bool spoiled; /* closing a dataset failed */
 };

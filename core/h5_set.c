@@ -23,7 +23,7 @@
 
 /* Names what is wrong with a set; "file: dataset 'name' ..." */
 #define SET_CHECK(cond, format, ...)                                                                         \
-    NT_CHECK(cond, NT_ERR_DATA, "%s: dataset '%s' " format, set->file->path, set->name, ##__VA_ARGS__)
+    NT_CHECK(cond, NT_ERR_DATA, "%s: dataset '%s' " format, set->file->label, set->name, ##__VA_ARGS__)
 
 /* --- opening --- */
 
@@ -51,7 +51,7 @@ static nt_status open_object(nt_h5_set *set)
     NT_TRY(nt_h5_resolve(set->file, set->name, path, &found));
     if (!found) {
         say_children(set->file, children, sizeof children);
-        NT_FAIL(NT_ERR_DATA, "%s: there is no dataset '%s'%s", set->file->path, set->name, children);
+        NT_FAIL(NT_ERR_DATA, "%s: there is no dataset '%s'%s", set->file->label, set->name, children);
     }
     set->id = H5Oopen(set->file->id, path, H5P_DEFAULT);
     SET_CHECK(set->id >= 0, "cannot be opened (HDF5: %s)", nt_h5_reason());
@@ -435,7 +435,7 @@ static nt_status read_bytes(nt_h5_set *set, int64_t skip, size_t n_bytes, void *
     while (n_bytes > 0) {
         ssize_t n = pread(set->file->io->fd, to, n_bytes, at);
         if (n < 0 && errno == EINTR) continue;
-        NT_CHECK(n >= 0, NT_ERR_IO, "cannot read '%s': %s", set->file->path, strerror(errno));
+        NT_CHECK(n >= 0, NT_ERR_IO, "cannot read '%s': %s", set->file->label, strerror(errno));
         SET_CHECK(n > 0, "ends early: the file has become shorter");
         to += n, at += n, n_bytes -= (size_t)n;
     }

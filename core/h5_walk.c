@@ -42,12 +42,12 @@ static nt_status splice_soft(walk *w, const char *link, size_t n_bytes)
 {
     char value[NT_H5_PATH_BYTES], joined[NT_H5_PATH_BYTES];
     NT_CHECK(++w->n_soft <= MAX_SOFT_LINKS, NT_ERR_DATA, "%s: '%s' goes through more than %d soft links",
-             w->file->path, w->name, MAX_SOFT_LINKS);
+             w->file->label, w->name, MAX_SOFT_LINKS);
     NT_CHECK(n_bytes < sizeof value && H5Lget_val(w->file->id, link, value, sizeof value, H5P_DEFAULT) >= 0,
-             NT_ERR_DATA, "%s: soft link '%s' cannot be read", w->file->path, link);
+             NT_ERR_DATA, "%s: soft link '%s' cannot be read", w->file->label, link);
     value[n_bytes] = '\0';
     int n = snprintf(joined, sizeof joined, "%s/%s", value, w->rest);
-    NT_CHECK(n < (int)sizeof joined, NT_ERR_DATA, "%s: '%s' is a path of more than %d bytes", w->file->path,
+    NT_CHECK(n < (int)sizeof joined, NT_ERR_DATA, "%s: '%s' is a path of more than %d bytes", w->file->label,
              w->name, NT_H5_PATH_BYTES);
     memcpy(w->rest, joined, (size_t)n + 1);
     if (value[0] == '/') w->done[0] = '\0';
@@ -59,18 +59,18 @@ static nt_status step(walk *w, const char *part, bool *found)
 {
     char link[NT_H5_PATH_BYTES];
     int n = snprintf(link, sizeof link, "%s/%s", w->done, part);
-    NT_CHECK(n < (int)sizeof link, NT_ERR_DATA, "%s: '%s' is a path of more than %d bytes", w->file->path,
+    NT_CHECK(n < (int)sizeof link, NT_ERR_DATA, "%s: '%s' is a path of more than %d bytes", w->file->label,
              w->name, NT_H5_PATH_BYTES);
     *found = H5Lexists(w->file->id, link, H5P_DEFAULT) > 0; /* negative: the parent is no group */
     if (!*found) return NT_OK;
     H5L_info_t info;
     NT_CHECK(H5Lget_info(w->file->id, link, &info, H5P_DEFAULT) >= 0, NT_ERR_DATA,
-             "%s: link '%s' cannot be read (HDF5: %s)", w->file->path, link, nt_h5_reason());
+             "%s: link '%s' cannot be read (HDF5: %s)", w->file->label, link, nt_h5_reason());
     if (info.type == H5L_TYPE_SOFT) return splice_soft(w, link, info.u.val_size);
     NT_CHECK(info.type != H5L_TYPE_EXTERNAL, NT_ERR_DATA,
-             "%s: '%s' is an external link to another file, which is refused", w->file->path, link);
+             "%s: '%s' is an external link to another file, which is refused", w->file->label, link);
     NT_CHECK(info.type == H5L_TYPE_HARD, NT_ERR_DATA, "%s: '%s' is a user-defined link, which is refused",
-             w->file->path, link);
+             w->file->label, link);
     memcpy(w->done, link, (size_t)n + 1);
     return NT_OK;
 }
@@ -82,7 +82,7 @@ nt_status nt_h5_resolve(nt_h5 *file, const char *name, char path[NT_H5_PATH_BYTE
     *found = true;
     path[0] = '\0';
     NT_CHECK(strlen(name) < sizeof w.rest, NT_ERR_DATA, "%s: an object name of more than %d bytes",
-             file->path, NT_H5_PATH_BYTES);
+             file->label, NT_H5_PATH_BYTES);
     memcpy(w.rest, name, strlen(name) + 1);
     while (*found && next_component(&w, part))
         NT_TRY(step(&w, part, found));
@@ -134,14 +134,14 @@ static nt_status list_group(nt_h5 *file, const char *group, int max, name_list *
     bool found;
     NT_TRY(nt_h5_resolve(file, group, path, &found));
     hid_t id = found ? H5Gopen2(file->id, path, H5P_DEFAULT) : -1;
-    NT_CHECK(id >= 0, NT_ERR_DATA, "%s: there is no group '%s'", file->path, group);
+    NT_CHECK(id >= 0, NT_ERR_DATA, "%s: there is no group '%s'", file->label, group);
     H5G_info_t info;
     hsize_t at = 0;
     bool fits = H5Gget_info(id, &info) >= 0 && info.nlinks <= (hsize_t)max;
     bool ok = fits && H5Literate(id, H5_INDEX_NAME, H5_ITER_NATIVE, &at, take_name, list) >= 0;
     (void)H5Gclose(id);
-    NT_CHECK(fits, NT_ERR_DATA, "%s: group '%s' holds more than %d objects", file->path, group, max);
-    NT_CHECK(ok, NT_ERR_DATA, "%s: group '%s' cannot be listed (HDF5: %s)", file->path, group,
+    NT_CHECK(fits, NT_ERR_DATA, "%s: group '%s' holds more than %d objects", file->label, group, max);
+    NT_CHECK(ok, NT_ERR_DATA, "%s: group '%s' cannot be listed (HDF5: %s)", file->label, group,
              nt_h5_reason());
     return NT_OK;
 }

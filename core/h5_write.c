@@ -8,7 +8,7 @@
 
 /* Says why the last call failed: the disk's error if there is one. */
 #define WRITE_CHECK(cond, file, format, ...)                                                                 \
-    NT_CHECK(cond, NT_ERR_IO, "%s: " format " (%s)", (file)->path, ##__VA_ARGS__,                            \
+    NT_CHECK(cond, NT_ERR_IO, "%s: " format " (%s)", (file)->label, ##__VA_ARGS__,                           \
              (file)->io->error ? strerror((file)->io->error) : nt_h5_reason())
 
 static nt_status make_one_group(nt_h5 *file, const char *path)
@@ -27,7 +27,7 @@ static nt_status make_one_group(nt_h5 *file, const char *path)
 static nt_status make_group(nt_h5 *file, const char *name, size_t n_bytes)
 {
     char path[NT_H5_PATH_BYTES], resolved[NT_H5_PATH_BYTES];
-    NT_CHECK(n_bytes < sizeof path, NT_ERR_IO, "%s: a group name of more than %d bytes", file->path,
+    NT_CHECK(n_bytes < sizeof path, NT_ERR_IO, "%s: a group name of more than %d bytes", file->label,
              NT_H5_PATH_BYTES);
     for (size_t i = 1; i <= n_bytes; i++) {
         if (i < n_bytes && name[i] != '/') continue;
@@ -98,8 +98,8 @@ static nt_status create_set(nt_h5_set *set, int64_t chunk_rows, int deflate)
     if (create >= 0) (void)H5Pclose(create);
     if (access >= 0) (void)H5Pclose(access);
     if (space >= 0) (void)H5Sclose(space);
-    NT_CHECK(set->id >= 0, NT_ERR_IO, "%s: cannot create dataset '%s' (HDF5: %s)", set->file->path, set->name,
-             reason);
+    NT_CHECK(set->id >= 0, NT_ERR_IO, "%s: cannot create dataset '%s' (HDF5: %s)", set->file->label,
+             set->name, reason);
     return NT_OK;
 }
 
