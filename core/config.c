@@ -225,6 +225,8 @@ static nt_status parse_fixed(nt_config *config)
         NT_CHECK_ALLOC(config->values[i], config->sections[i]->size);
         NT_TRY(parse_block(config, &config->fixed[i], config->sections[i], config->values[i]));
     }
+    for (int i = 0; i < config->n_sections; i++)
+        if (config->sections[i]->check) NT_TRY(config->sections[i]->check(config, config->values[i]));
     return NT_OK;
 }
 

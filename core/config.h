@@ -76,6 +76,8 @@ typedef struct nt_option {
     const char *help; /* one line */
 } nt_option;
 
+typedef struct nt_config nt_config; /* owns all strings and structs it hands out */
+
 /* Tables must outlive the configs made with them. */
 typedef struct nt_section {
     const char *name; /* "optimizer"; for layer types the type's name */
@@ -83,11 +85,12 @@ typedef struct nt_section {
     size_t size;      /* bytes of the struct */
     const nt_option *options;
     int n_options;
+    /* Called on the parsed struct of a fixed section, after all sections are parsed, for what ranges cannot
+     * say; fails through nt_config_fail. Optional. */
+    nt_status (*check)(const nt_config *config, const void *values);
 } nt_section;
 
 #define NT_N_ELEMS(array) ((int)(sizeof(array) / sizeof((array)[0])))
-
-typedef struct nt_config nt_config; /* owns all strings and structs it hands out */
 
 /* One [layer NAME] group as written. */
 typedef struct nt_config_group {

@@ -21,33 +21,17 @@ typedef enum nt_init_choice {
 extern const char *const nt_init_choices[];
 
 /* Rows of an option table for a struct that embeds `nt_init_options init`. */
+/* clang-format off */
 #define NT_INIT_OPTIONS(struct_type)                                                                         \
-    {.key = "init",                                                                                          \
-     .type = NT_OPTION_ENUM,                                                                                 \
-     .offset = offsetof(struct_type, init.type),                                                             \
-     .def = "auto",                                                                                          \
-     .choices = nt_init_choices,                                                                             \
+    {"init", NT_OPTION_ENUM, offsetof(struct_type, init.type), "auto", .choices = nt_init_choices,           \
      .help = "initial weights; auto: uniform in +-1/sqrt(fan_in), bias too"},                                \
-        {.key = "init_gain",                                                                                 \
-         .type = NT_OPTION_FLOAT,                                                                            \
-         .offset = offsetof(struct_type, init.gain),                                                         \
-         .def = "auto",                                                                                      \
-         .min = NT_ABOVE_ZERO,                                                                               \
-         .max = 1e6,                                                                                         \
-         .flags = NT_OPTION_AUTO,                                                                            \
-         .help = "gain of kaiming (auto: sqrt 2) and xavier (auto: 1)"},                                     \
-        {.key = "init_std",                                                                                  \
-         .type = NT_OPTION_FLOAT,                                                                            \
-         .offset = offsetof(struct_type, init.std),                                                          \
-         .def = "0.01",                                                                                      \
-         .min = 0,                                                                                           \
-         .max = 1e6,                                                                                         \
-         .help = "standard deviation of normal and truncated_normal"},                                       \
-    {                                                                                                        \
-        .key = "bias_init", .type = NT_OPTION_FLOAT, .offset = offsetof(struct_type, init.bias),             \
-        .def = "auto", .flags = NT_OPTION_AUTO,                                                              \
-        .help = "constant initial bias; auto: as the weights for init = auto, else 0"                        \
-    }
+    {"init_gain", NT_OPTION_FLOAT, offsetof(struct_type, init.gain), "auto", .min = NT_ABOVE_ZERO,           \
+     .flags = NT_OPTION_AUTO, .help = "gain of kaiming (auto: sqrt 2) and xavier (auto: 1)"},                \
+    {"init_std", NT_OPTION_FLOAT, offsetof(struct_type, init.std), "0.01", .max = 1e6,                       \
+     .help = "standard deviation of normal and truncated_normal"},                                           \
+    {"bias_init", NT_OPTION_FLOAT, offsetof(struct_type, init.bias), "auto", .flags = NT_OPTION_AUTO,        \
+     .help = "constant initial bias; auto: as the weights for init = auto, else 0"}
+/* clang-format on */
 
 /* How a weight is drawn. fan_in, fan_out >= 1: inputs and outputs of one unit (for a convolution times the
  * kernel's area; fan_in over one group). */

@@ -19,27 +19,31 @@ typedef enum nt_update_rule {
                        correction1 - s1) ; correction1 = M / (M - 1), M values */
 } nt_update_rule;
 
-/* Arguments of one pass over one range; all scalars final, so that a backend only multiplies. */
+/* Arguments of one pass over one range; all scalars final, so that a backend only multiplies. They are double
+ * so that a backend in float can round 1 - beta2 itself: in float, 1 - 0.999f is off by 1e-5. */
 typedef struct nt_update {
     nt_update_rule rule;
-    float lr, momentum, weight_decay; /* weight_decay 0 for ranges without decay */
+    double lr, momentum, weight_decay; /* weight_decay 0 for ranges without decay */
     bool nesterov, decoupled;
-    float beta1, beta2, eps;
-    float correction1,
-        correction2;  /* 1 - beta^t: m / correction1, v / correction2; eps outside the root, as PyTorch */
-    float grad_scale; /* factor on g first (clipping); 1 normally */
+    double beta1, beta2, eps;
+    double correction1,
+        correction2;   /* 1 - beta^t: m / correction1, v / correction2; eps outside the root, as PyTorch */
+    double grad_scale; /* factor on g first (clipping); 1 normally */
 } nt_update;
 
+/* [optimizer]. The defaults are PyTorch's where it has any, except that sgd has a rate of 0.01. */
 typedef struct nt_optim_options {
-    int type; /* nt_optim_type */
-    double lr, momentum, beta1, beta2, eps, weight_decay, clip_norm;
+    int type;            /* nt_optim_type */
+    double lr;           /* NaN (auto): 0.01 for sgd, 0.001 for adam and adamw; see nt_optim_lr */
+    double weight_decay; /* NaN (auto): 0.01 for adamw, else 0 */
+    double momentum, beta1, beta2, eps, clip_norm;
     bool nesterov, decay_all; /* decay_all: also biases and norm parameters */
     /* schedule: core/schedule.h */
     int schedule;
     int64_t warmup;         /* steps of linear warm-up from 0 */
     double gamma;           /* step, multistep, exponential */
-    nt_interval step_every; /* step: period, exponential: gamma per this */
-    nt_ints milestones;     /* multistep: epochs */
+    nt_interval step_every; /* step, exponential: period; steps or epochs */
+    nt_ints milestones;     /* multistep: epochs, ascending */
     double power, min_lr;   /* polynomial, cosine: end */
 } nt_optim_options;
 
@@ -50,6 +54,9 @@ extern const nt_section nt_optim_section; /* [optimizer] */
 /* Number of state arrays (0, 1 or 2) and their names in checkpoints ("momentum"; "exp_avg", "exp_avg_sq"). */
 int nt_optim_n_states(const nt_optim_options *options);
 const char *nt_optim_state_name(const nt_optim_options *options, int index);
+
+/* The rate before any schedule: options->lr, or the type's default. */
+double nt_optim_lr(const nt_optim_options *options);
 
 /* The update of step `step` (0-based) at rate `lr` for parameters of a role (not NT_PARAM_STAT). */
 nt_update nt_optim_prepare(const nt_optim_options *options, double lr, int64_t step, nt_param_role role);
