@@ -234,9 +234,8 @@ static bool is_list(const nt_option *option)
 nt_status nt_option_set(const nt_option *option, nt_pool *pool, const char *text, void *out)
 {
     void *at = (char *)out + option->offset;
-    bool required = option->flags & NT_OPTION_REQUIRED;
-    bool may_be_unset = option->type == NT_OPTION_STRING && !option->def;
-    if (!*text && (required || !(may_be_unset || is_list(option))))
+    bool may_be_empty = option->type == NT_OPTION_STRING || is_list(option);
+    if (!*text && (!may_be_empty || (option->flags & NT_OPTION_REQUIRED)))
         NT_FAIL(NT_ERR_CONFIG, "must have a value");
     switch (option->type) {
     case NT_OPTION_INT:

@@ -2,8 +2,9 @@
  *
  * The first ranges to be finished (last layers) make a small bucket so that communication starts early, and
  * the last (first layers) a small one because nothing is left to hide it; bucket_mb in between. A bucket
- * never splits a slot. Right after its reduction, while it is still in cache, the sum of squares of each
- * bucket is taken: the gradient norm, and the NaN check, cost no further pass. */
+ * never splits a layer: its slots are finished at the same moment. Right after its reduction, while it is
+ * still in cache, the sum of squares of each bucket is taken: the gradient norm, and the NaN check, cost no
+ * further pass. */
 #ifndef NT_DIST_BUCKET_H
 #define NT_DIST_BUCKET_H
 
@@ -18,9 +19,19 @@ void nt_buckets_destroy(nt_buckets *buckets);
 /* An nt_ready_fn with the buckets as arg: reduces every bucket that [.., end) completes. */
 NT_MUST nt_status nt_buckets_ready(void *buckets, int64_t begin, int64_t end);
 
-/* All buckets are reduced; *sum_squares over the trained slots' gradients (statistics' slots excluded).
- * Readies the next step. */
+/* All buckets are reduced; *sum_squares over the trained slots' gradients (statistics' slots excluded). Not
+ * finite if any gradient, or any statistic, is not. Readies the next step. */
 NT_MUST nt_status nt_buckets_finish(nt_buckets *buckets, double *sum_squares);
+
+/* Forgets what was reduced of a step that was given up. */
+void nt_buckets_reset(nt_buckets *buckets);
+
+/* The first slot whose reduced gradient is not finite, by name; NULL if all are finite. Looks at all of them:
+ * for messages. */
+NT_MUST nt_status nt_buckets_blame(nt_buckets *buckets, const char **name);
+
+/* Wall time of the reductions since the last call. */
+double nt_buckets_take_seconds(nt_buckets *buckets);
 
 int nt_buckets_count(const nt_buckets *buckets);
 void nt_buckets_range(const nt_buckets *buckets, int index, int64_t *begin, int64_t *end);

@@ -1,0 +1,231 @@
+/* See bucket.h. A bucket is planned as a row of whole layers, and holds stretches: neighbouring trained
+ * slots, or neighbouring statistics, whose squares are summed in one call each. With one rank nothing is
+ * sent, but the sums are taken in the same pieces. */
+#include "dist/bucket.h"
+
+#include "core/clock.h"
+#include "core/fault.h"
+#include "core/phase.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#define SMALL_BYTES ((int64_t)1 << 20) /* first and last bucket: about 0.3 ms on one machine */
+
+typedef struct stretch {
+    int64_t begin, end;
+    bool trained;
+    double sum_squares;
+} stretch;
+
+typedef struct bucket {
+    int64_t begin, end;
+    int first_stretch, n_stretches;
+} bucket;
+
+/* All slots of one layer. */
+typedef struct group {
+    int64_t begin, end;
+} group;
+
+struct nt_buckets {
+    nt_net *net;
+    nt_comm *comm;
+    int64_t real_bytes;
+    int n_buckets, n_stretches;
+    bucket *bucket;
+    stretch *stretch;
+    int next;     /* bucket to be reduced next */
+    int64_t done; /* gradients are final up to here */
+    double seconds;
+};
+
+/* Groups of slots by layer, as nt_net_backward reports them; the last one reaches to the arena's end. */
+static nt_status list_groups(const nt_net *net, group *groups, int *n_groups)
+{
+    int n = 0;
+    int64_t previous = -1;
+    for (int i = 0; i < nt_net_n_slots(net); i++) {
+        const nt_slot *slot = nt_net_get_slot(net, i);
+        NT_BUG_UNLESS(slot->offset > previous, "slot %s at %lld lies before the one in front of it at %lld",
+                      slot->name, (long long)slot->offset, (long long)previous);
+        previous = slot->offset;
+        if (i > 0 && nt_net_get_slot(net, i - 1)->layer == slot->layer) continue;
+        if (n > 0) groups[n - 1].end = slot->offset;
+        groups[n++] = (group){.begin = slot->offset, .end = nt_net_n_elems(net)};
+    }
+    *n_groups = n;
+    return NT_OK;
+}
+
+/* Index of the first group of the small bucket at the end; n_groups if even the last group is too big. */
+static int find_tail(const group *groups, int n_groups, int64_t small)
+{
+    int first = n_groups;
+    while (first > 0 && groups[n_groups - 1].end - groups[first - 1].begin <= small)
+        first--;
+    return first;
+}
+
+static void plan_buckets(nt_buckets *b, const group *groups, int n_groups, int64_t most, int64_t small)
+{
+    int tail = find_tail(groups, n_groups, small);
+    for (int first = 0; first < n_groups;) {
+        int end = first + 1, stop = first < tail ? tail : n_groups;
+        int64_t limit = b->n_buckets == 0 ? small : most;
+        while (end < stop && groups[end].end - groups[first].begin <= limit)
+            end++;
+        b->bucket[b->n_buckets++] = (bucket){.begin = groups[first].begin, .end = groups[end - 1].end};
+        first = end;
+    }
+}
+
+/* Cuts every bucket into stretches of one kind. */
+static void plan_stretches(nt_buckets *b)
+{
+    int slot = 0;
+    for (int i = 0; i < b->n_buckets; i++) {
+        bucket *it = &b->bucket[i];
+        it->first_stretch = b->n_stretches;
+        for (; slot < nt_net_n_slots(b->net) && nt_net_get_slot(b->net, slot)->offset < it->end; slot++) {
+            const nt_slot *s = nt_net_get_slot(b->net, slot);
+            bool trained = s->role != NT_PARAM_STAT;
+            bool joins =
+                b->n_stretches > it->first_stretch && b->stretch[b->n_stretches - 1].trained == trained;
+            if (!joins) b->stretch[b->n_stretches++] = (stretch){.begin = s->offset, .trained = trained};
+            b->stretch[b->n_stretches - 1].end = s->offset + s->n_elems;
+        }
+        it->n_stretches = b->n_stretches - it->first_stretch;
+    }
+}
+
+static nt_status plan(nt_buckets *b, double bucket_mb)
+{
+    int n_slots = nt_net_n_slots(b->net), n_groups = 0;
+    int64_t most = (int64_t)(bucket_mb * 0x1p20) / b->real_bytes, small = SMALL_BYTES / b->real_bytes;
+    b->bucket = calloc((size_t)n_slots + 1, sizeof *b->bucket);
+    b->stretch = calloc((size_t)n_slots + 1, sizeof *b->stretch);
+    group *groups = calloc((size_t)n_slots + 1, sizeof *groups);
+    nt_status status = NT_OK;
+    if (b->bucket && b->stretch && groups) status = list_groups(b->net, groups, &n_groups);
+    if (groups && status == NT_OK) plan_buckets(b, groups, n_groups, most, small < most ? small : most);
+    free(groups);
+    NT_CHECK_ALLOC(b->bucket && b->stretch && groups, (size_t)n_slots * sizeof *b->stretch);
+    NT_TRY(status);
+    plan_stretches(b);
+    return NT_OK;
+}
+
+nt_status nt_buckets_create(nt_buckets **out, nt_net *net, nt_comm *comm, double bucket_mb)
+{
+    *out = NULL;
+    NT_BUG_UNLESS(nt_net_grads(net), "buckets for a net without gradients");
+    NT_BUG_UNLESS(bucket_mb > 0 && bucket_mb < 1e6, "buckets of %g MiB", bucket_mb);
+    nt_buckets *b = calloc(1, sizeof *b);
+    NT_CHECK_ALLOC(b, sizeof *b);
+    b->net = net;
+    b->comm = comm;
+    b->real_bytes = (int64_t)nt_dtype_bytes(nt_net_backend(net)->ops->real);
+    nt_status status = plan(b, bucket_mb);
+    if (status != NT_OK) {
+        nt_buckets_destroy(b);
+        return status;
+    }
+    *out = b;
+    return NT_OK;
+}
+
+void nt_buckets_destroy(nt_buckets *b)
+{
+    if (!b) return;
+    free(b->bucket);
+    free(b->stretch);
+    free(b);
+}
+
+static void *grad_at(const nt_buckets *b, int64_t offset)
+{
+    return (char *)nt_net_grads(b->net) + offset * b->real_bytes;
+}
+
+/* Sums over ranks, then takes the squares while the sums are still in the cache. */
+static nt_status reduce(nt_buckets *b, bucket *it)
+{
+    nt_backend *backend = nt_net_backend(b->net);
+    if (b->comm->size > 1) {
+        nt_phase_wait("all-reduce");
+        if (nt_fault_point("step.reduce") == NT_FAULT_ERROR)
+            NT_FAIL(NT_ERR_UNAVAILABLE, "fault point step.reduce: no reduction");
+        NT_TRY(nt_backend_sync(backend));
+        NT_TRY(nt_comm_all_reduce(b->comm, grad_at(b, it->begin), it->end - it->begin, backend->ops->real));
+        NT_TRY(nt_comm_wait(b->comm));
+        nt_phase_enter("backward");
+    }
+    for (int i = it->first_stretch; i < it->first_stretch + it->n_stretches; i++) {
+        stretch *s = &b->stretch[i];
+        NT_TRY(nt_backend_sum_squares(backend, &s->sum_squares, grad_at(b, s->begin), s->end - s->begin));
+    }
+    return NT_OK;
+}
+
+nt_status nt_buckets_ready(void *buckets, int64_t begin, int64_t end)
+{
+    nt_buckets *b = buckets;
+    NT_BUG_UNLESS(begin == b->done && end >= begin, "gradients [%lld, %lld) became final after [0, %lld)",
+                  (long long)begin, (long long)end, (long long)b->done);
+    b->done = end;
+    double start = nt_clock_s();
+    for (; b->next < b->n_buckets && b->bucket[b->next].end <= end; b->next++)
+        NT_TRY(reduce(b, &b->bucket[b->next]));
+    b->seconds += nt_clock_s() - start;
+    return NT_OK;
+}
+
+nt_status nt_buckets_finish(nt_buckets *b, double *sum_squares)
+{
+    NT_BUG_UNLESS(b->next == b->n_buckets, "%d of %d buckets were reduced", b->next, b->n_buckets);
+    NT_TRY(nt_backend_sync(nt_net_backend(b->net)));
+    double sum = 0, sum_stats = 0;
+    for (int i = 0; i < b->n_stretches; i++)
+        *(b->stretch[i].trained ? &sum : &sum_stats) += b->stretch[i].sum_squares;
+    *sum_squares = isfinite(sum_stats) ? sum : (double)NAN;
+    nt_buckets_reset(b);
+    return NT_OK;
+}
+
+void nt_buckets_reset(nt_buckets *b)
+{
+    b->next = 0;
+    b->done = 0;
+}
+
+nt_status nt_buckets_blame(nt_buckets *b, const char **name)
+{
+    *name = NULL;
+    for (int i = 0; i < nt_net_n_slots(b->net) && !*name; i++) {
+        const nt_slot *s = nt_net_get_slot(b->net, i);
+        double sum = 0;
+        NT_TRY(nt_backend_sum_squares(nt_net_backend(b->net), &sum, grad_at(b, s->offset), s->n_elems));
+        NT_TRY(nt_backend_sync(nt_net_backend(b->net)));
+        if (!isfinite(sum)) *name = s->name;
+    }
+    return NT_OK;
+}
+
+double nt_buckets_take_seconds(nt_buckets *b)
+{
+    double seconds = b->seconds;
+    b->seconds = 0;
+    return seconds;
+}
+
+int nt_buckets_count(const nt_buckets *b)
+{
+    return b->n_buckets;
+}
+
+void nt_buckets_range(const nt_buckets *b, int index, int64_t *begin, int64_t *end)
+{
+    *begin = b->bucket[index].begin;
+    *end = b->bucket[index].end;
+}

@@ -1,0 +1,359 @@
+/* The step at any number of ranks against the step of one rank, which every rank computes by itself beside
+ * the common job: the same losses, gradients' norms and weights.
+ *
+ * Tolerances. N ranks add the same numbers in another order. In float32 (24 bits) a sum of some hundred terms
+ * differs by a few 1e-7 relative, and 12 smooth steps do not amplify that by more than ten: 1e-5. In ref64
+ * the same argument gives 1e-14; 1e-12 leaves room and still excludes every formula that is only nearly
+ * right. */
+#include "parallel.h"
+#include "toy.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define N_STEPS 12
+
+static toy job, reference; /* too big for a stack under sanitizers */
+
+static void expect_close(nt_comm *comm, double got, double expected, double tolerance, const char *what,
+                         int64_t index)
+{
+    EXPECT(comm, fabs(got - expected) <= tolerance * fmax(1e-3, fabs(expected)),
+           "%s %lld: %.17g, but one rank computes %.17g", what, (long long)index, got, expected);
+}
+
+/* Largest difference of the parameters relative to the largest parameter. */
+static double params_distance(const toy *a, const toy *b)
+{
+    double difference = 0, largest = 0;
+    int64_t n = nt_net_n_elems(a->net);
+    bool is_float = a->backend->ops->real == NT_F32;
+    for (int64_t i = 0; i < n; i++) {
+        const void *p = nt_net_params(a->net), *q = nt_net_params(b->net);
+        double x = is_float ? (double)((const float *)p)[i] : ((const double *)p)[i];
+        double y = is_float ? (double)((const float *)q)[i] : ((const double *)q)[i];
+        difference = fmax(difference, fabs(x - y));
+        largest = fmax(largest, fabs(y));
+    }
+    return difference / largest;
+}
+
+static size_t params_bytes(const toy *t)
+{
+    return (size_t)nt_net_n_elems(t->net) * nt_dtype_bytes(t->backend->ops->real);
+}
+
+static void compare_with_one_rank(nt_comm *comm, const toy_options *options, double tolerance)
+{
+    nt_comm alone = toy_alone();
+    toy_options whole = *options;
+    whole.pieces = 1;
+    EXPECT_OK(comm, toy_create(&job, comm, options));
+    EXPECT_OK(comm, toy_create(&reference, &alone, &whole));
+    double first_loss = 0, loss = 0;
+    for (int64_t step = 0; step < N_STEPS; step++) {
+        nt_step_result result, expected;
+        double expected_loss;
+        EXPECT_OK(comm, toy_step(&job, step, &result, &loss));
+        EXPECT_OK(comm, toy_step(&reference, step, &expected, &expected_loss));
+        expect_close(comm, loss, expected_loss, tolerance, "loss of step", step);
+        expect_close(comm, result.grad_norm, expected.grad_norm, 10 * tolerance, "norm of step", step);
+        if (step == 0) first_loss = loss;
+    }
+    double distance = params_distance(&job, &reference);
+    EXPECT(comm, distance <= tolerance, "weights differ by %g relative", distance);
+    EXPECT(comm, loss < first_loss, "nothing was learnt: %g -> %g", first_loss, loss);
+    EXPECT_OK(comm, nt_comm_same(comm, nt_net_params(job.net), params_bytes(&job), "the replica"));
+    toy_destroy(&job);
+    toy_destroy(&reference);
+}
+
+static void test_n_ranks_compute_what_one_computes(nt_comm *comm)
+{
+    compare_with_one_rank(comm, &(toy_options){.backend = "ref64", .pieces = 1, .nan_sample = -1}, 1e-12);
+    compare_with_one_rank(comm, &(toy_options){.backend = "ref", .pieces = 1, .nan_sample = -1}, 1e-5);
+    compare_with_one_rank(comm, &(toy_options){.backend = "cpu", .pieces = 1, .nan_sample = -1}, 1e-5);
+}
+
+static void test_accumulation_changes_nothing(nt_comm *comm)
+{
+    compare_with_one_rank(comm, &(toy_options){.backend = "ref64", .pieces = 3, .nan_sample = -1}, 1e-12);
+    compare_with_one_rank(comm, &(toy_options){.backend = "ref", .pieces = 3, .nan_sample = -1}, 1e-5);
+    compare_with_one_rank(comm, &(toy_options){.backend = "cpu", .pieces = 3, .nan_sample = -1}, 1e-5);
+}
+
+static void test_clipping_uses_the_global_norm(nt_comm *comm)
+{
+    toy_options options = {.backend = "ref64", .pieces = 2, .clip_norm = 0.1, .nan_sample = -1};
+    compare_with_one_rank(comm, &options, 1e-12);
+}
+
+/* One step with clipping moves the weights by exactly lr * clip (no momentum yet, and decay taken out). */
+static void test_clipping_limits_the_step(nt_comm *comm)
+{
+    toy_options options = {
+        .backend = "ref64", .batchnorm = true, .pieces = 1, .clip_norm = 1e-3, .nan_sample = -1};
+    EXPECT_OK(comm, toy_create(&job, comm, &options));
+    size_t n_bytes = params_bytes(&job);
+    double *before = malloc(n_bytes), moved = 0, loss;
+    EXPECT(comm, before, "out of memory");
+    memcpy(before, nt_net_params(job.net), n_bytes);
+    nt_step_result result;
+    EXPECT_OK(comm, toy_step(&job, 0, &result, &loss));
+    EXPECT(comm, result.grad_norm > 1e-3, "a norm of %g tests nothing", result.grad_norm);
+    for (int s = 0; s < nt_net_n_slots(job.net); s++) {
+        const nt_slot *slot = nt_net_get_slot(job.net, s);
+        if (slot->role == NT_PARAM_STAT) continue;
+        for (int64_t i = slot->offset; i < slot->offset + slot->n_elems; i++)
+            moved += pow(((double *)nt_net_params(job.net))[i] - before[i], 2);
+    }
+    /* lr and grad_scale are floats in nt_update: 2^-24 each */
+    expect_close(comm, sqrt(moved), 0.1 * 1e-3, 2e-7 / 1e-3 * 1e-4, "length of step", 0);
+    free(before);
+    toy_destroy(&job);
+}
+
+/* Running statistics are those of the global batch, whatever the parts (core/layers/batchnorm.h). Only the
+ * first step is comparable: what batchnorm does to the activations depends on the parts, as with any
+ * batchnorm that is not synchronised. Samples of a rank alone still give a sound variance. */
+static void check_running_statistics(nt_comm *comm, int pieces, int64_t step)
+{
+    nt_comm alone = toy_alone();
+    toy_options options = {.backend = "ref64", .batchnorm = true, .pieces = pieces, .nan_sample = -1};
+    toy_options whole = options;
+    whole.pieces = 1;
+    EXPECT_OK(comm, toy_create(&job, comm, &options));
+    EXPECT_OK(comm, toy_create(&reference, &alone, &whole));
+    nt_step_result result;
+    double loss;
+    EXPECT_OK(comm, toy_step(&job, step, &result, &loss));
+    EXPECT_OK(comm, toy_step(&reference, step, &result, &loss));
+    int n_stats = 0;
+    for (int s = 0; s < nt_net_n_slots(job.net); s++) {
+        const nt_slot *slot = nt_net_get_slot(job.net, s);
+        if (slot->role != NT_PARAM_STAT) continue;
+        n_stats++;
+        for (int64_t i = slot->offset; i < slot->offset + slot->n_elems; i++)
+            expect_close(comm, ((double *)nt_net_params(job.net))[i],
+                         ((double *)nt_net_params(reference.net))[i], 1e-12, slot->name, i - slot->offset);
+    }
+    EXPECT(comm, n_stats == 2, "%d statistics", n_stats);
+    toy_destroy(&job);
+    toy_destroy(&reference);
+}
+
+static void test_running_statistics_are_global(nt_comm *comm)
+{
+    check_running_statistics(comm, 1, 0);
+    check_running_statistics(comm, 3, 0);
+    check_running_statistics(comm, 1, 2); /* 2 samples for all ranks: some have none */
+}
+
+/* Batchnorm ranks see different data but must stay replicas. */
+static void test_batchnorm_replicas_stay_equal(nt_comm *comm)
+{
+    toy_options options = {.backend = "ref", .batchnorm = true, .pieces = 2, .nan_sample = -1};
+    EXPECT_OK(comm, toy_create(&job, comm, &options));
+    for (int64_t step = 0; step < N_STEPS; step++) {
+        nt_step_result result;
+        double loss;
+        EXPECT_OK(comm, toy_step(&job, step, &result, &loss));
+        EXPECT_OK(comm, nt_comm_same(comm, nt_net_params(job.net), params_bytes(&job), "the replica"));
+        EXPECT_OK(comm, nt_comm_same(comm, &result.grad_norm, sizeof result.grad_norm, "the norm"));
+    }
+    toy_destroy(&job);
+}
+
+static void fault_96_two_runs_end_with_the_same_bits(nt_comm *comm)
+{
+    static const char *const backends[] = {"ref", "cpu"};
+    for (int b = 0; b < 2; b++) {
+        toy_options options = {.backend = backends[b], .pieces = 2, .nan_sample = -1, .bucket_mb = 0.001};
+        toy *runs[2] = {&job, &reference};
+        double losses[2][N_STEPS];
+        for (int k = 0; k < 2; k++) {
+            EXPECT_OK(comm, toy_create(runs[k], comm, &options));
+            for (int64_t step = 0; step < N_STEPS; step++) {
+                nt_step_result result;
+                EXPECT_OK(comm, toy_step(runs[k], step, &result, &losses[k][step]));
+            }
+        }
+        EXPECT(comm, memcmp(losses[0], losses[1], sizeof losses[0]) == 0, "losses have other bits");
+        EXPECT(comm, memcmp(nt_net_params(job.net), nt_net_params(reference.net), params_bytes(&job)) == 0,
+               "weights have other bits");
+        toy_destroy(&job);
+        toy_destroy(&reference);
+    }
+}
+
+/* Buckets tile the arena, never split a layer, and their number does not change the result. */
+static void test_buckets_tile_the_arena(nt_comm *comm)
+{
+    static const double megabytes[] = {1e-6, 0.001, 0.004, 25};
+    int last_count = 1 << 30;
+    for (int k = 0; k < 4; k++) {
+        toy_options options = {.backend = "ref", .pieces = 1, .nan_sample = -1};
+        EXPECT_OK(comm, toy_create(&job, comm, &options));
+        nt_buckets *buckets;
+        EXPECT_OK(comm, nt_buckets_create(&buckets, job.net, comm, megabytes[k]));
+        int64_t at = 0, begin, end;
+        for (int i = 0; i < nt_buckets_count(buckets); i++, at = end) {
+            nt_buckets_range(buckets, i, &begin, &end);
+            EXPECT(comm, begin == at && end > begin, "bucket %d is [%lld, %lld)", i, (long long)begin,
+                   (long long)end);
+            for (int s = 0; s < nt_net_n_slots(job.net); s++) {
+                const nt_slot *slot = nt_net_get_slot(job.net, s);
+                bool starts = slot->offset >= begin && slot->offset < end;
+                EXPECT(comm, !starts || slot->offset + slot->n_elems <= end, "bucket %d splits %s", i,
+                       slot->name);
+            }
+        }
+        EXPECT(comm, at == nt_net_n_elems(job.net), "buckets end at %lld", (long long)at);
+        EXPECT(comm, nt_buckets_count(buckets) <= last_count, "bigger buckets, more of them");
+        last_count = nt_buckets_count(buckets);
+        if (k == 0) EXPECT(comm, last_count == 3, "%d buckets for three layers", last_count);
+        if (k == 3) EXPECT(comm, last_count == 1, "%d buckets for 10 kB", last_count);
+        nt_buckets_destroy(buckets);
+        toy_destroy(&job);
+    }
+}
+
+/* Gradients reported with a hole, or not all of them, are our bug and do not pass in silence. */
+static void test_buckets_refuse_holes(nt_comm *comm)
+{
+    toy_options options = {.backend = "ref", .pieces = 1, .nan_sample = -1};
+    EXPECT_OK(comm, toy_create(&job, comm, &options));
+    nt_buckets *buckets;
+    double sum;
+    EXPECT_OK(comm, nt_buckets_create(&buckets, job.net, comm, 1));
+    EXPECT(comm, nt_buckets_ready(buckets, 16, 32) == NT_ERR_BUG, "a hole went unseen");
+    EXPECT(comm, nt_buckets_finish(buckets, &sum) == NT_ERR_BUG, "missing buckets went unseen");
+    nt_error_clear();
+    nt_buckets_destroy(buckets);
+    toy_destroy(&job);
+}
+
+/* A communicator that counts what is asked of it. */
+static struct {
+    const nt_comm_ops *real;
+    int64_t all_reduces, elems, host_reduces;
+} counted;
+
+static nt_status counting_all_reduce(nt_comm *comm, void *buffer, int64_t n, nt_dtype dtype)
+{
+    counted.all_reduces++;
+    counted.elems += n;
+    return counted.real->all_reduce(comm, buffer, n, dtype);
+}
+
+static nt_status counting_host_reduce(nt_comm *comm, double *values, int n, nt_reduce op)
+{
+    counted.host_reduces++;
+    return counted.real->host_reduce(comm, values, n, op);
+}
+
+static void fault_102_all_ranks_make_the_same_calls(nt_comm *comm)
+{
+    nt_comm_ops ops = *comm->ops;
+    counted.real = comm->ops;
+    ops.all_reduce = counting_all_reduce;
+    ops.host_reduce = counting_host_reduce;
+    toy_options options = {.backend = "ref", .pieces = 3, .nan_sample = -1, .bucket_mb = 0.001};
+    EXPECT_OK(comm, toy_create(&job, comm, &options));
+    for (int64_t step = 0; step < 2 * TOY_BATCHES; step++) {
+        counted.all_reduces = counted.elems = counted.host_reduces = 0;
+        comm->ops = &ops;
+        nt_step_result result;
+        double loss;
+        nt_status status = toy_step(&job, step, &result, &loss);
+        comm->ops = counted.real;
+        EXPECT_OK(comm, status);
+        int64_t calls[3] = {counted.all_reduces, counted.elems, counted.host_reduces}, first;
+        EXPECT_OK(comm, nt_comm_same(comm, calls, sizeof calls, "the number of collective calls"));
+        EXPECT(comm, calls[0] == (comm->size > 1 ? 3 : 0), "%lld all-reduces", (long long)calls[0]);
+        int64_t n = toy_batch(step, &first), total = 0;
+        double samples = (double)result.sum.n;
+        EXPECT_OK(comm, nt_comm_host_reduce(comm, &samples, 1, NT_REDUCE_SUM));
+        total = (int64_t)samples;
+        EXPECT(comm, total == n, "%lld of %lld samples", (long long)total, (long long)n);
+    }
+    toy_destroy(&job);
+}
+
+/* A NaN in one sample: the rank that has it must not be the only one that knows. */
+static void fault_93_nan_ends_the_step_on_all_ranks(nt_comm *comm)
+{
+    for (int64_t sample = 0; sample < TOY_BATCH;
+         sample += TOY_BATCH - 1) { /* of the first, of the last rank */
+        toy_options options = {.backend = "ref", .pieces = 2, .nan_sample = sample};
+        EXPECT_OK(comm, toy_create(&job, comm, &options));
+        nt_step_result result;
+        double loss;
+        nt_status status = toy_step(&job, 0, &result, &loss);
+        EXPECT(comm, status == NT_ERR_NAN, "status %d", (int)status);
+        EXPECT(comm, strncmp(nt_error_last()->message, "step 0: the gradient of out.", 28) == 0,
+               "message '%s'", nt_error_last()->message);
+        EXPECT_OK(comm, nt_comm_same(comm, nt_error_last()->message, strlen(nt_error_last()->message),
+                                     "the message"));
+        nt_error_clear();
+        toy_destroy(&job);
+    }
+}
+
+static void fault_93_nan_is_skipped_by_all_ranks(nt_comm *comm)
+{
+    toy_options options = {.backend = "ref", .pieces = 1, .nan_sample = 4, .nan_policy = NT_NAN_SKIP};
+    EXPECT_OK(comm, toy_create(&job, comm, &options));
+    size_t n_bytes = params_bytes(&job);
+    void *before = malloc(n_bytes);
+    EXPECT(comm, before, "out of memory");
+    for (int64_t step = 0; step < 2 * TOY_BATCHES; step++) {
+        bool bad = step % TOY_BATCHES == 0; /* sample 4 is in the first batch */
+        memcpy(before, nt_net_params(job.net), n_bytes);
+        nt_step_result result;
+        double loss;
+        EXPECT_OK(comm, toy_step(&job, step, &result, &loss));
+        EXPECT(comm, result.skipped == bad, "step %lld: skipped %d", (long long)step, result.skipped);
+        bool moved = memcmp(before, nt_net_params(job.net), n_bytes) != 0;
+        EXPECT(comm, moved == !bad, "step %lld: the weights moved: %d", (long long)step, moved);
+        EXPECT_OK(comm, nt_comm_same(comm, nt_net_params(job.net), n_bytes, "the replica"));
+    }
+    free(before);
+    toy_destroy(&job);
+}
+
+/* An infinite weight on one rank only (a bit flip): all ranks learn of it. */
+static void fault_93_broken_weight_of_one_rank(nt_comm *comm)
+{
+    toy_options options = {.backend = "ref", .pieces = 1, .nan_sample = -1};
+    EXPECT_OK(comm, toy_create(&job, comm, &options));
+    if (comm->rank == comm->size - 1)
+        ((float *)nt_net_params(job.net))[nt_net_get_slot(job.net, 0)->offset] = INFINITY;
+    nt_step_result result;
+    double loss;
+    nt_status status = toy_step(&job, 0, &result, &loss);
+    EXPECT(comm, status == NT_ERR_NAN, "status %d", (int)status);
+    nt_error_clear();
+    toy_destroy(&job);
+}
+
+int main(void)
+{
+    static const parallel_test tests[] = {
+        {"n_ranks_compute_what_one_computes", test_n_ranks_compute_what_one_computes},
+        {"accumulation_changes_nothing", test_accumulation_changes_nothing},
+        {"clipping_uses_the_global_norm", test_clipping_uses_the_global_norm},
+        {"clipping_limits_the_step", test_clipping_limits_the_step},
+        {"running_statistics_are_global", test_running_statistics_are_global},
+        {"batchnorm_replicas_stay_equal", test_batchnorm_replicas_stay_equal},
+        {"fault_96_two_runs_end_with_the_same_bits", fault_96_two_runs_end_with_the_same_bits},
+        {"buckets_tile_the_arena", test_buckets_tile_the_arena},
+        {"buckets_refuse_holes", test_buckets_refuse_holes},
+        {"fault_102_all_ranks_make_the_same_calls", fault_102_all_ranks_make_the_same_calls},
+        {"fault_93_nan_ends_the_step_on_all_ranks", fault_93_nan_ends_the_step_on_all_ranks},
+        {"fault_93_nan_is_skipped_by_all_ranks", fault_93_nan_is_skipped_by_all_ranks},
+        {"fault_93_broken_weight_of_one_rank", fault_93_broken_weight_of_one_rank},
+    };
+    return parallel_main(tests, (int)(sizeof tests / sizeof tests[0]));
+}
