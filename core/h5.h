@@ -28,6 +28,9 @@ int nt_h5_descriptor(const nt_h5 *file);
 bool nt_h5_has_set(nt_h5 *file, const char *name);
 bool nt_h5_has_group(nt_h5 *file, const char *name);
 
+/* Whether there is a link of that name, wherever it leads: also a dangling, external or user-defined one. */
+bool nt_h5_has_link(nt_h5 *file, const char *name);
+
 /* Names of direct children of a group in native order, at most `max` (an error if there are more). Each
  * malloc'ed, and the array. */
 NT_MUST nt_status nt_h5_list(nt_h5 *file, const char *group, int max, char ***names, int *n_names);

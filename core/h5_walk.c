@@ -114,6 +114,30 @@ bool nt_h5_has_group(nt_h5 *file, const char *name)
     return has_object(file, name, H5I_GROUP);
 }
 
+/* The parent is resolved, the last component only looked up. */
+static bool has_link(nt_h5 *file, const char *name)
+{
+    char parent[NT_H5_PATH_BYTES], path[NT_H5_PATH_BYTES], link[NT_H5_PATH_BYTES];
+    bool found;
+    int n = snprintf(parent, sizeof parent, "%s", name);
+    if (n <= 0 || n >= (int)sizeof parent) return false;
+    char *slash = strrchr(parent, '/');
+    const char *last = slash ? name + (slash - parent) + 1 : name;
+    if (slash) *slash = '\0';
+    if (!last[0] || nt_h5_resolve(file, slash ? parent : "/", path, &found) != NT_OK || !found) return false;
+    n = snprintf(link, sizeof link, "%s/%s", strcmp(path, "/") == 0 ? "" : path, last);
+    return n < (int)sizeof link && H5Lexists(file->id, link, H5P_DEFAULT) > 0;
+}
+
+bool nt_h5_has_link(nt_h5 *file, const char *name)
+{
+    nt_h5_enter();
+    bool found = has_link(file, name);
+    nt_h5_leave();
+    if (!found) nt_error_clear();
+    return found;
+}
+
 typedef struct name_list {
     char **name;
     int n, max;
