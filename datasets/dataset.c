@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static const char *const layout_words[] = {"auto", "nchw", "nhwc", NULL};
 static const char *const target_words[] = {"auto", "class", "value", NULL};
@@ -69,17 +70,22 @@ const nt_section nt_data_section = {.name = "data",
                                     .options = options_table,
                                     .n_options = NT_N_ELEMS(options_table)};
 
-/* The list of formats: `file` names one. */
+/* The list of formats: `file` names one, and what is no format is an HDF5 file. */
 static const nt_dataset_ops *const formats[] = {&nt_dataset_synthetic};
 
 static const nt_dataset_ops *find_ops(const char *file)
 {
     for (int i = 0; i < NT_N_ELEMS(formats); i++)
         if (strcmp(file, formats[i]->name) == 0) return formats[i];
-    return NULL;
+    return &nt_dataset_hdf5;
 }
 
 /* --- normalisation --- */
+
+double nt_default_scale(nt_dtype dtype)
+{
+    return dtype == NT_U8 ? 1.0 / 255 : 1;
+}
 
 /* Checks one list of the config: its length, and that a std is positive. */
 static nt_status check_list(const nt_floats *list, const char *key, const nt_sample_spec *spec, bool positive)
@@ -90,7 +96,7 @@ static nt_status check_list(const nt_floats *list, const char *key, const nt_sam
     NT_CHECK(list->n <= NT_MAX_CHANNELS, NT_ERR_CONFIG, "data.%s has %d values, at most %d are possible", key,
              list->n, NT_MAX_CHANNELS);
     for (int i = 0; positive && i < list->n; i++)
-        NT_CHECK(list->value[i] > 0, NT_ERR_CONFIG, "data.%s: value %d is %g, must be above 0", key, i + 1,
+        NT_CHECK(list->value[i] >= 1e-30, NT_ERR_CONFIG, "data.%s: value %d is %g, must be above 0", key, i + 1,
                  list->value[i]);
     return NT_OK;
 }
@@ -102,12 +108,7 @@ static nt_status take_configured(nt_sample_spec *spec, const nt_data_options *op
     NT_TRY(check_list(mean, "mean", spec, false));
     NT_TRY(check_list(std, "std", spec, true));
     if (mean->n == 0 && std->n == 0) return NT_OK;
-    int n = mean->n > std->n ? mean->n : std->n;
-    spec->input.n_channels = n;
-    for (int c = 0; c < n; c++) {
-        spec->input.mean[c] = mean->n ? mean->value[mean->n == 1 ? 0 : c] : 0;
-        spec->input.inv_std[c] = std->n ? 1 / std->value[std->n == 1 ? 0 : c] : 1;
-    }
+    nt_input_normalize(&spec->input, mean->value, mean->n, std->value, std->n, 1);
     return NT_OK;
 }
 
@@ -155,7 +156,8 @@ static nt_status compute(nt_dataset *ds)
 /* What comes after a format's own open: scale, mean and std in their order of precedence. */
 static nt_status settle(nt_dataset *ds, const nt_data_options *options, nt_split split)
 {
-    ds->spec.input.scale = options->scale > 0 ? options->scale : ds->spec.x_dtype == NT_U8 ? 1.0 / 255 : 1;
+    if (options->scale > 0) ds->spec.input.scale = options->scale;
+    if (ds->spec.input.scale == 0) ds->spec.input.scale = nt_default_scale(ds->spec.x_dtype);
     NT_TRY(take_configured(&ds->spec, options));
     if (split == NT_SPLIT_TRAIN && options->normalize && ds->spec.input.n_channels == 0) NT_TRY(compute(ds));
     return NT_OK;
@@ -169,11 +171,9 @@ nt_status nt_dataset_open(nt_dataset **out, const nt_data_options *options, nt_s
              "injected fault: dataset.open");
     NT_CHECK(options->file.n > 0, NT_ERR_CONFIG,
              "data.file is not set: name an HDF5 file, or `synthetic` for made-up data");
-    const nt_dataset_ops *ops = find_ops(options->file.name[0]);
-    NT_CHECK(ops, NT_ERR_CONFIG, "data.file: no format of this build reads '%s'", options->file.name[0]);
     nt_dataset *ds = calloc(1, sizeof *ds);
     NT_CHECK_ALLOC(ds, sizeof *ds);
-    ds->ops = ops;
+    ds->ops = find_ops(options->file.name[0]);
     NT_TRY_GOTO(status, fail, ds->ops->open(ds, options, split, seed));
     if (ds->n_samples == 0) {
         nt_dataset_close(ds);
@@ -297,6 +297,20 @@ nt_status nt_dataset_conform(nt_dataset *ds, const nt_sample_spec *spec)
              nt_dtype_name(spec->x_dtype), nt_dtype_name(ds->spec.x_dtype));
     if (ds->spec.target != NT_TARGET_NONE) NT_TRY(conform_target(ds, spec, name));
     ds->spec.input = spec->input;
+    return NT_OK;
+}
+
+nt_status nt_rows_allocate(void **out, size_t n_bytes)
+{
+    const size_t huge = (size_t)2 << 20;
+    *out = NULL;
+    NT_CHECK(n_bytes <= SIZE_MAX - huge, NT_ERR_UNAVAILABLE, "out of memory for %zu bytes of samples",
+             n_bytes);
+    size_t size = n_bytes < huge ? n_bytes + 1 : (n_bytes + huge - 1) / huge * huge;
+    int failed = posix_memalign(out, n_bytes < huge ? 64 : huge, size);
+    NT_CHECK(!failed, NT_ERR_UNAVAILABLE,
+             "out of memory: could not get %zu bytes to keep the data in; lower data.memory_mb", n_bytes);
+    if (n_bytes >= huge) (void)madvise(*out, size, MADV_HUGEPAGE); /* only advice */
     return NT_OK;
 }
 

@@ -45,8 +45,9 @@ typedef enum nt_split { NT_SPLIT_TRAIN, NT_SPLIT_VALID, NT_SPLIT_PREDICT } nt_sp
 
 typedef struct nt_dataset_ops {
     const char *name;
-    /* Sets spec, n_samples and the rest of *ds; leaves n_samples 0 if there is no such part and none was
-     * named (NT_SPLIT_VALID only). close() is called also after a failed open. */
+    /* Sets spec (input: scale, mean and inv_std if the file gives them), n_samples and the rest of *ds;
+     * leaves n_samples 0 if there is no such part and none was named (NT_SPLIT_VALID only). close() is called
+     * also after a failed open. */
     NT_MUST nt_status (*open)(nt_dataset *ds, const nt_data_options *options, nt_split split, uint64_t seed);
     void (*close)(nt_dataset *ds);
     /* Rows index[0 .. n) into x (n, ...) and target; either may be NULL. Thread-safe for one reader thread.
@@ -79,11 +80,15 @@ NT_MUST nt_status nt_dataset_conform(nt_dataset *ds, const nt_sample_spec *spec)
 NT_MUST nt_status nt_dataset_open_for_predict(nt_dataset **out, const nt_data_options *options,
                                               const char *file, const char *group);
 
+/* 1/255 for uint8, 1 for floats. */
+double nt_default_scale(nt_dtype dtype);
+
 /* Bytes of x and of the target of one sample. */
 size_t nt_dataset_x_bytes(const nt_dataset *ds);
 size_t nt_dataset_target_bytes(const nt_dataset *ds);
 
-/* dst row i = src row index[i], for n rows of row_bytes: what every set that is in memory does. */
+/* What every set that is in memory does: dst row i = src row index[i], for n rows of row_bytes. */
+NT_MUST nt_status nt_rows_allocate(void **out, size_t n_bytes); /* free() it; large ones on huge pages */
 void nt_rows_gather(void *dst, const void *src, const int64_t *index, int64_t n, size_t row_bytes);
 
 /* The file(s) in words for the run's log: "datasets/digits.h5:/train, 1437 samples 1x8x8 uint8, 10 classes".

@@ -91,8 +91,7 @@ static nt_status make_samples(nt_dataset *ds, int64_t memory_mb)
     s->row = malloc(row);
     NT_CHECK_ALLOC(s->row, row);
     if ((double)row * (double)ds->n_samples > (double)memory_mb * 0x1p20) return NT_OK;
-    s->memory = malloc(row * (size_t)ds->n_samples);
-    NT_CHECK_ALLOC(s->memory, row * (size_t)ds->n_samples);
+    NT_TRY(nt_rows_allocate(&s->memory, row * (size_t)ds->n_samples));
     for (int64_t i = 0; i < ds->n_samples; i++)
         fill(ds, i, (char *)s->memory + (size_t)i * row);
     return NT_OK;

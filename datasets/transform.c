@@ -234,6 +234,16 @@ void nt_stats_add(nt_stats *stats, const void *x, int64_t n)
         }
 }
 
+void nt_input_normalize(nt_input_options *in, const double *mean, int n_mean, const double *std, int n_std,
+                        double factor)
+{
+    in->n_channels = n_mean > n_std ? n_mean : n_std;
+    for (int c = 0; c < in->n_channels; c++) {
+        in->mean[c] = n_mean ? mean[n_mean == 1 ? 0 : c] * factor : 0;
+        in->inv_std[c] = n_std ? 1 / (std[n_std == 1 ? 0 : c] * factor) : 1;
+    }
+}
+
 void nt_stats_result(const nt_stats *stats, double scale, double *mean, double *std)
 {
     double n = (double)(stats->n * stats->n_inner);

@@ -45,6 +45,10 @@ typedef struct nt_stats {
 void nt_stats_init(nt_stats *stats, const nt_sample_spec *spec);
 void nt_stats_add(nt_stats *stats, const void *x, int64_t n);
 
+/* Lists of 0, 1 or all channels' values, each times `factor`, as the mean and inv_std of an input. */
+void nt_input_normalize(nt_input_options *in, const double *mean, int n_mean, const double *std, int n_std,
+                        double factor);
+
 /* Mean and standard deviation (of the population) of the stored values times `scale`; (n_channels). */
 void nt_stats_result(const nt_stats *stats, double scale, double *mean, double *std);
 
