@@ -68,12 +68,14 @@ NT_MUST nt_status nt_checkpoint_find(const char *dir, char *path, size_t cap, bo
 /* Verifies every digest of a file and prints what is in it, for `nntrain inspect`. */
 NT_MUST nt_status nt_checkpoint_inspect(const char *path, FILE *out);
 
+typedef enum nt_checkpoint_on_error { NT_CHECKPOINT_STOP, NT_CHECKPOINT_CONTINUE } nt_checkpoint_on_error;
+
 typedef struct nt_checkpoint_options {
     nt_interval every;  /* default 1 epoch */
     int64_t keep;       /* default 3 */
     bool best;          /* keep the one with the best validation loss; default yes */
     const char *resume; /* auto | no | path; default auto */
-    int on_error;       /* enum stop | continue: a failed write */
+    int on_error;       /* nt_checkpoint_on_error: a failed write */
 } nt_checkpoint_options;
 extern const nt_section nt_checkpoint_section; /* [checkpoint] */
 

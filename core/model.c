@@ -65,11 +65,11 @@ static const nt_option common_table[] = {
      .min = 0, .max = 1, .help = "weight of the new batch in the running statistics"},
 };
 
-static const nt_section common_section = {.name = "layer",
-                                          .help = "keys of every layer",
-                                          .size = sizeof(common_options),
-                                          .options = common_table,
-                                          .n_options = NT_N_ELEMS(common_table)};
+const nt_section nt_layer_section = {.name = "layer",
+                                     .help = "keys of every layer",
+                                     .size = sizeof(common_options),
+                                     .options = common_table,
+                                     .n_options = NT_N_ELEMS(common_table)};
 
 /* The builder's state. */
 typedef struct builder {
@@ -247,8 +247,8 @@ static nt_status add_group(builder *b)
     for (const char *c = inputs; c && *c; c++)
         cap_inputs += *c == ',';
     NT_TRY(new_node(b, b->group->name, "", ops, cap_inputs, &layer));
-    NT_TRY(
-        nt_config_parse_group(b->config, b->group, &common_section, &common, &ops->section, layer->options));
+    NT_TRY(nt_config_parse_group(b->config, b->group, &nt_layer_section, &common, &ops->section,
+                                 layer->options));
     layer->n_inputs = common.input.n ? common.input.n : 1;
     layer->has_batchnorm = common.batchnorm;
     NT_TRY(check_batchnorm(b, ops, &common));

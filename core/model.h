@@ -48,7 +48,8 @@ typedef struct nt_loss_options {
     const char *type; /* a loss, or "auto": cross_entropy for classes, mse for values; the model's last node
                          names it */
 } nt_loss_options;
-extern const nt_section nt_loss_section; /* [loss] */
+extern const nt_section nt_loss_section;  /* [loss] */
+extern const nt_section nt_layer_section; /* keys that every [layer NAME] has, for help */
 
 /* Builds the graph. Errors: NT_ERR_CONFIG with file:line, the layer's name and shapes. */
 NT_MUST nt_status nt_model_create(nt_model **out, nt_config *config, const nt_sample_spec *spec);

@@ -89,6 +89,11 @@ const nt_section nt_optim_section = {
     .check = check,
 };
 
+const char *nt_optim_name(const nt_optim_options *options)
+{
+    return type_names[options->type];
+}
+
 int nt_optim_n_states(const nt_optim_options *options)
 {
     return options->type != NT_OPTIM_SGD ? 2 : options->momentum != 0 ? 1 : 0;

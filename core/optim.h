@@ -51,6 +51,9 @@ typedef enum nt_optim_type { NT_OPTIM_SGD, NT_OPTIM_ADAM, NT_OPTIM_ADAMW } nt_op
 
 extern const nt_section nt_optim_section; /* [optimizer] */
 
+/* "sgd", as in the config. */
+const char *nt_optim_name(const nt_optim_options *options);
+
 /* Number of state arrays (0, 1 or 2) and their names in checkpoints ("momentum"; "exp_avg", "exp_avg_sq"). */
 int nt_optim_n_states(const nt_optim_options *options);
 const char *nt_optim_state_name(const nt_optim_options *options, int index);

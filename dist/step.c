@@ -47,6 +47,11 @@ void nt_stepper_destroy(nt_stepper *s)
     free(s);
 }
 
+const nt_buckets *nt_stepper_buckets(const nt_stepper *stepper)
+{
+    return stepper->buckets;
+}
+
 static nt_status fault_error(const char *name, nt_fault_kind kind)
 {
     NT_CHECK(kind != NT_FAULT_ERROR, NT_ERR_UNAVAILABLE, "fault point %s: it failed", name);

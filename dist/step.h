@@ -31,6 +31,9 @@ NT_MUST nt_status nt_stepper_create(nt_stepper **out, nt_net *net, nt_comm *comm
                                     const nt_step_options *options);
 void nt_stepper_destroy(nt_stepper *stepper);
 
+/* The gradient buckets it reduces. */
+const nt_buckets *nt_stepper_buckets(const nt_stepper *stepper);
+
 /* micro[0 .. n_micro): this rank's slice of a global batch of `global_n` samples, in pieces (gradient
  * accumulation); n_micro may be 0 (no samples for this rank in a last batch). Every rank calls it for every
  * step: the collectives are the same. NaN or Inf in the reduced gradient or in any rank's loss: by policy
