@@ -1,5 +1,6 @@
 #include "launcher/console.h"
 
+#include "core/clock.h"
 #include "core/log.h"
 
 #include <math.h>
@@ -9,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 #define REDRAW_S  0.2
@@ -20,13 +20,6 @@ static struct {
     bool color;
     double last_s;
 } console;
-
-static double now_s(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 /* Whether the process that started us has a terminal as its stderr. */
 static bool parent_has_terminal(void)
@@ -109,7 +102,7 @@ static int terminal_width(void)
 void nt_console_show(const nt_console_view *view)
 {
     char bar[256], line[320];
-    double now = now_s();
+    double now = nt_clock_s();
     if (!console.terminal || now - console.last_s < REDRAW_S) return;
     console.last_s = now;
     nt_console_format(bar, sizeof bar, view, terminal_width());

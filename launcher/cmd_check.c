@@ -1,0 +1,74 @@
+/* nntrain check: everything that a run does before its first step, without training and without writing.
+ *
+ * The configuration, the data (one batch is read), the graph, the plan of memory and of gradient buckets. A
+ * device that this machine does not have is replaced by the cpu backend: memory figures are that backend's
+ * then. */
+#include "launcher/command.h"
+#include "launcher/run.h"
+#include "launcher/summary.h"
+
+#include "core/log.h"
+
+#define USAGE "nntrain check cfg.ini [section.key=value ...] [--ranks N]"
+
+static void print_line(const char *text)
+{
+    printf("%s\n", text);
+}
+
+static nt_status read_one_batch(nt_session *session)
+{
+    NT_TRY(nt_feed_start(session->train_feed, 0, 0));
+    NT_TRY(nt_feed_next(session->train_feed));
+    nt_feed_stop(session->train_feed);
+    return NT_OK;
+}
+
+/* Slices as rank 0 of so many ranks has them. */
+static nt_status pretend_ranks(nt_session *session, int64_t n_ranks)
+{
+    NT_CHECK(n_ranks <= session->data->batch, NT_ERR_CONFIG,
+             "the global batch of %lld has less than one sample for each of %lld ranks",
+             (long long)session->data->batch, (long long)n_ranks);
+    session->train_feed->size = (int)n_ranks;
+    if (session->valid_feed) session->valid_feed->size = (int)n_ranks;
+    return NT_OK;
+}
+
+static nt_status print_plan(nt_session *session)
+{
+    nt_buckets *buckets = NULL;
+    NT_TRY(nt_buckets_create(&buckets, session->net, session->comm, session->run->bucket_mb));
+    if (nt_session_is_root(session)) {
+        nt_model_print(session->model, stdout);
+        nt_summary(session, buckets, print_line);
+        printf("the configuration is good\n");
+    }
+    nt_buckets_destroy(buckets);
+    return NT_OK;
+}
+
+static nt_status check_run(nt_session *session, int argc, char **argv)
+{
+    int64_t n_ranks = 0;
+    const nt_flag flags[] = {{"ranks", NT_FLAG_INT, &n_ranks, "plan for so many ranks"}};
+    const nt_syntax syntax = {USAGE, 1, 1, true, flags, NT_N_ELEMS(flags)};
+    NT_TRY(nt_session_begin(session, argc, argv, &syntax));
+    NT_TRY(nt_session_configure(session));
+    NT_TRY(nt_session_agree(session, nt_run_check_options(session)));
+    NT_TRY(nt_session_open_data(session, true));
+    NT_TRY(nt_session_agree(session, read_one_batch(session)));
+    NT_TRY(nt_session_open_model(session));
+    NT_TRY(nt_session_open_backend_or_cpu(session));
+    if (n_ranks > 0) NT_TRY(nt_session_agree(session, pretend_ranks(session, n_ranks)));
+    NT_TRY(nt_session_build(session, true, NULL));
+    NT_TRY(nt_session_agree(session, print_plan(session)));
+    return NT_OK;
+}
+
+const nt_command nt_cmd_check = {
+    .name = "check",
+    .usage = USAGE,
+    .help = "validate everything without training; print shapes, parameters, memory, buckets",
+    .run = check_run,
+};

@@ -1,0 +1,81 @@
+/* nntrain import FORMAT: the command line of the importers in datasets/import.h. */
+#include "launcher/command.h"
+
+#include "core/text.h"
+#include "datasets/import.h"
+
+#include <string.h>
+
+#define USAGE                                                                                                \
+    "nntrain import FORMAT INPUT... OUT.h5 [--force] [--deflate 0..9] [--source TEXT]; see nntrain help "    \
+    "import"
+#define MAX_INPUTS 1000
+
+/* "1x8x8" to a shape. */
+static nt_status parse_shape(const char *text, nt_shape *shape)
+{
+    char copy[128], *rest = NULL;
+    *shape = (nt_shape){0};
+    NT_CHECK(strlen(text) < sizeof copy, NT_ERR_USAGE, "--shape '%s' is too long", text);
+    strcpy(copy, text);
+    for (char *word = strtok_r(copy, "x,", &rest); word; word = strtok_r(NULL, "x,", &rest)) {
+        int64_t dim;
+        NT_CHECK(nt_text_to_int(word, &dim) && dim >= 1 && shape->n_dims < NT_MAX_DIMS - 1, NT_ERR_USAGE,
+                 "--shape wants something like 1x8x8, got '%s'", text);
+        shape->dim[shape->n_dims++] = dim;
+    }
+    return NT_OK;
+}
+
+static nt_status find_importer(const char *name, const nt_importer **out)
+{
+    const char *names[32];
+    int n = 0;
+    for (; nt_importers()[n] && n < 31; n++)
+        names[n] = nt_importers()[n]->name;
+    names[n] = NULL;
+    *out = nt_importer_find(name);
+    const char *nearest = *out ? NULL : nt_text_nearest(name, names);
+    NT_CHECK(*out, NT_ERR_USAGE, "there is no importer '%s'%s%s%s", name, nearest ? "; did you mean '" : "",
+             nearest ? nearest : "", nearest ? "'?" : "");
+    return NT_OK;
+}
+
+static nt_status import_run(nt_session *session, int argc, char **argv)
+{
+    nt_import_args in = {.deflate = 0};
+    const nt_importer *importer = NULL;
+    const char *shape = NULL, *scale = NULL;
+    int64_t deflate = 4;
+    const nt_flag flags[] = {
+        {"force", NT_FLAG_BOOL, &in.force, "replace the output"},
+        {"deflate", NT_FLAG_INT, &deflate, "compression level, 0 to 9; default 4"},
+        {"source", NT_FLAG_STRING, &in.source, "where the data come from, in words"},
+        {"shape", NT_FLAG_STRING, &shape, "csv: shape of a sample, as 1x8x8"},
+        {"test-rows", NT_FLAG_INT, &in.test_rows, "csv: the last so many rows are the test part"},
+        {"targets", NT_FLAG_INT, &in.n_targets, "csv: so many columns of float targets"},
+        {"label-first", NT_FLAG_BOOL, &in.label_first, "csv: label or targets come first"},
+        {"header", NT_FLAG_BOOL, &in.header, "csv: the first line holds names"},
+        {"scale", NT_FLAG_STRING, &scale, "csv: factor on stored values"}};
+    const nt_syntax syntax = {USAGE, 3, MAX_INPUTS, false, flags, NT_N_ELEMS(flags)};
+    NT_TRY(nt_args_parse(&session->args, argc, argv, &syntax));
+    NT_CHECK(deflate <= 9, NT_ERR_USAGE, "--deflate is 0 to 9, got %lld", (long long)deflate);
+    NT_TRY(find_importer(session->args.word[0], &importer));
+    if (shape) NT_TRY(parse_shape(shape, &in.shape));
+    NT_CHECK(!scale || nt_text_to_float(scale, &in.scale), NT_ERR_USAGE, "--scale wants a number, got '%s'",
+             scale);
+    in.deflate = (int)deflate;
+    in.n_inputs = session->args.n_words - 2;
+    in.inputs = session->args.word + 1;
+    in.out = session->args.word[session->args.n_words - 1];
+    NT_TRY(importer->run(&in));
+    printf("imported into %s\n", in.out);
+    return NT_OK;
+}
+
+const nt_command nt_cmd_import = {
+    .name = "import",
+    .usage = USAGE,
+    .help = "make an HDF5 dataset from mnist, cifar10 or csv files",
+    .run = import_run,
+};

@@ -1,0 +1,234 @@
+/* nntrain predict: the net's outputs for every sample of a dataset, as an HDF5 file.
+ *
+ * `prediction` (N, K) float32 holds probabilities after cross_entropy and bce, outputs otherwise; `class` (N)
+ * the largest one where there are classes. Ranks share the work; rank 0 writes to a temporary file, so the
+ * output is whole or absent. The training part, where it is at hand, says how inputs are normalised and how
+ * many classes there are. */
+#include "launcher/command.h"
+#include "launcher/evaluate.h"
+#include "launcher/resume.h"
+
+#include "core/h5.h"
+#include "core/log.h"
+#include "core/phase.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define USAGE                                                                                                \
+    "nntrain predict cfg.ini in.h5 out.h5 [section.key=value ...] [--checkpoint file.h5] [--group /test] "   \
+    "[--force]"
+
+typedef struct predictor {
+    nt_session *session;
+    const char *checkpoint, *group;
+    bool force;
+    nt_resume used;
+    char path[PATH_MAX], temporary[PATH_MAX]; /* of the output */
+    nt_h5 *file;                              /* rank 0 */
+    nt_h5_set *prediction, *class_set;        /* rank 0; class_set NULL without classes */
+    int64_t k, n_written;
+    float *slice;    /* (largest slice, k) */
+    double *batch;   /* (batch, k): all ranks' outputs */
+    float *rows;     /* (batch, k) */
+    int32_t *class_; /* (batch) */
+    const char *loss;
+} predictor;
+
+/* --- input --- */
+
+static nt_status open_input(predictor *p)
+{
+    nt_session *s = p->session;
+    nt_status status = nt_dataset_open(&s->train, s->data, NT_SPLIT_TRAIN, (uint64_t)s->run->seed);
+    if (status == NT_ERR_NO_INPUT) {
+        nt_warn("%s; the normalisation of inputs is taken from '%s'", nt_error_last()->message,
+                s->args.word[1]);
+        nt_error_clear();
+    } else {
+        NT_TRY(status);
+    }
+    NT_TRY(nt_dataset_open_for_predict(&s->valid, s->data, s->args.word[1], p->group));
+    if (s->train) NT_TRY(nt_dataset_conform(s->valid, &s->train->spec));
+    return NT_OK;
+}
+
+static nt_status make_feed(predictor *p)
+{
+    nt_session *s = p->session;
+    nt_feed_options options = {.batch = s->data->eval_batch > 0 ? s->data->eval_batch : s->data->batch,
+                               .n_pieces = 1,
+                               .depth = (int)s->data->prefetch};
+    NT_TRY(nt_feed_create(&s->valid_feed, s->valid, s->comm, &options));
+    return NT_OK;
+}
+
+static nt_status make_model(predictor *p)
+{
+    nt_session *s = p->session;
+    NT_TRY(nt_model_create(&s->model, s->config, s->train ? &s->train->spec : &s->valid->spec));
+    p->loss = nt_loss_of_model(s->model);
+    p->k = nt_shape_elems(s->model->layer[s->model->output].out);
+    return NT_OK;
+}
+
+static nt_status allocate(predictor *p)
+{
+    const size_t n = (size_t)p->session->valid_feed->options.batch, k = (size_t)p->k;
+    p->slice = calloc(n * k, sizeof *p->slice);
+    p->batch = calloc(n * k, sizeof *p->batch);
+    p->rows = calloc(n * k, sizeof *p->rows);
+    p->class_ = calloc(n, sizeof *p->class_);
+    NT_CHECK_ALLOC(p->slice && p->batch && p->rows && p->class_, n * k * sizeof *p->batch);
+    return NT_OK;
+}
+
+/* --- output, on rank 0 --- */
+
+static nt_status create_output(predictor *p)
+{
+    const char *path = p->session->args.word[2];
+    const int64_t n = p->session->valid->n_samples, chunk = n < 1024 ? n : 1024;
+    struct stat info;
+    if (!nt_session_is_root(p->session)) return NT_OK;
+    NT_CHECK(p->force || lstat(path, &info) != 0, NT_ERR_CREATE, "'%s' exists already; --force replaces it",
+             path);
+    NT_CHECK(snprintf(p->temporary, sizeof p->temporary, "%s.tmp%ld", path, (long)getpid()) < PATH_MAX,
+             NT_ERR_CREATE, "the path of the output is too long");
+    snprintf(p->path, sizeof p->path, "%s", path);
+    NT_TRY(nt_h5_create(&p->file, p->temporary));
+    NT_TRY(
+        nt_h5_set_create(&p->prediction, p->file, "/prediction", NT_F32, nt_shape_of(2, n, p->k), chunk, 0));
+    bool classes = !p->loss || strcmp(p->loss, "mse") != 0;
+    if (classes && p->k >= 2)
+        NT_TRY(nt_h5_set_create(&p->class_set, p->file, "/class", NT_I32, nt_shape_of(1, n), chunk, 0));
+    NT_TRY(nt_h5_put_string(p->file, "/", "checkpoint", p->used.path));
+    NT_TRY(nt_h5_put_string(p->file, "/", "nntrain_version", NNTRAIN_VERSION));
+    return NT_OK;
+}
+
+static nt_status write_rows(predictor *p, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        float *row = p->rows + i * p->k;
+        for (int64_t j = 0; j < p->k; j++)
+            row[j] = (float)p->batch[i * p->k + j];
+        nt_outputs_to_probabilities(row, p->k, p->loss);
+        p->class_[i] = (int32_t)nt_argmax(row, p->k);
+    }
+    NT_TRY(nt_h5_set_write(p->prediction, p->n_written, n, p->rows));
+    if (p->class_set) NT_TRY(nt_h5_set_write(p->class_set, p->n_written, n, p->class_));
+    p->n_written += n;
+    return NT_OK;
+}
+
+static nt_status finish_output(predictor *p)
+{
+    if (!p->file) return NT_OK;
+    nt_h5_set_close(p->prediction);
+    nt_h5_set_close(p->class_set);
+    p->prediction = p->class_set = NULL;
+    nt_status status = nt_h5_finish(p->file);
+    p->file = NULL;
+    NT_TRY(status);
+    NT_CHECK(rename(p->temporary, p->path) == 0, NT_ERR_IO, "cannot rename '%s' to '%s': %s", p->temporary,
+             p->path, strerror(errno));
+    p->temporary[0] = '\0';
+    printf("predictions of %lld samples in %s\n", (long long)p->n_written, p->path);
+    return NT_OK;
+}
+
+static void close_predictor(predictor *p)
+{
+    nt_h5_set_close(p->prediction);
+    nt_h5_set_close(p->class_set);
+    nt_h5_close(p->file);
+    if (p->temporary[0]) (void)unlink(p->temporary);
+    nt_resume_free(&p->used);
+    free(p->slice);
+    free(p->batch);
+    free(p->rows);
+    free(p->class_);
+}
+
+/* --- work --- */
+
+/* This rank's outputs, zeros for the others': their sum is the whole batch in order. */
+static nt_status predict_batch(predictor *p)
+{
+    nt_session *s = p->session;
+    const nt_feed *feed = s->valid_feed;
+    int64_t begin, end, n = feed->slice.global_n;
+    nt_comm_part(n, s->comm->rank, s->comm->size, &begin, &end);
+    memset(p->batch, 0, (size_t)(n * p->k) * sizeof *p->batch);
+    if (feed->n_pieces > 0) {
+        nt_batch piece = feed->piece[0];
+        nt_pass pass = {.scale = 1, .share = 1, .sample = piece.sample};
+        piece.target = NULL;
+        NT_TRY(nt_net_forward(s->net, NT_MODE_EVAL, &piece, &pass));
+        NT_TRY(nt_net_output(s->net, p->slice));
+        for (int64_t i = 0; i < piece.n * p->k; i++)
+            p->batch[begin * p->k + i] = p->slice[i];
+    }
+    NT_TRY(nt_comm_host_reduce(s->comm, p->batch, (int)(n * p->k), NT_REDUCE_SUM));
+    if (nt_session_is_root(s)) NT_TRY(write_rows(p, n));
+    nt_phase_tick();
+    return NT_OK;
+}
+
+static nt_status predict_all(predictor *p)
+{
+    nt_feed *feed = p->session->valid_feed;
+    nt_phase_enter("predict");
+    NT_TRY(nt_feed_start(feed, 0, 0));
+    for (int64_t i = 0; i < nt_feed_batches(feed); i++) {
+        NT_TRY(nt_feed_next(feed));
+        NT_TRY(predict_batch(p));
+    }
+    nt_feed_stop(feed);
+    return NT_OK;
+}
+
+static nt_status predict(predictor *p)
+{
+    nt_session *s = p->session;
+    NT_TRY(nt_session_configure(s));
+    NT_TRY(nt_session_agree(s, open_input(p)));
+    NT_TRY(nt_session_agree(s, make_feed(p)));
+    NT_TRY(nt_session_agree(s, make_model(p)));
+    NT_TRY(nt_session_open_backend(s));
+    NT_TRY(nt_resume_find_for_use(s, p->checkpoint, &p->used));
+    NT_TRY(nt_session_build(s, false, p->used.tuning_text));
+    NT_TRY(nt_resume_load(s, &p->used, false));
+    NT_TRY(nt_session_agree(s, allocate(p)));
+    NT_TRY(nt_session_agree(s, create_output(p)));
+    NT_TRY(predict_all(p));
+    NT_TRY(nt_session_agree(s, finish_output(p)));
+    return NT_OK;
+}
+
+static nt_status predict_run(nt_session *session, int argc, char **argv)
+{
+    predictor p = {.session = session};
+    const nt_flag flags[] = {
+        {"checkpoint", NT_FLAG_STRING, &p.checkpoint, "default: the newest of the run folder"},
+        {"group", NT_FLAG_STRING, &p.group, "group of the input; default: found by name"},
+        {"force", NT_FLAG_BOOL, &p.force, "replace the output"}};
+    const nt_syntax syntax = {USAGE, 3, 3, true, flags, NT_N_ELEMS(flags)};
+    NT_TRY(nt_session_begin(session, argc, argv, &syntax));
+    nt_status status = predict(&p);
+    close_predictor(&p);
+    NT_TRY(status);
+    return NT_OK;
+}
+
+const nt_command nt_cmd_predict = {
+    .name = "predict",
+    .usage = USAGE,
+    .help = "predictions for a dataset",
+    .run = predict_run,
+};

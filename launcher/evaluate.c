@@ -1,0 +1,98 @@
+#include "launcher/evaluate.h"
+
+#include "core/phase.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void add_sum(nt_loss_sum *total, const nt_loss_sum *part)
+{
+    total->loss += part->loss;
+    total->loss_squared += part->loss_squared;
+    total->correct += part->correct;
+    total->n += part->n;
+}
+
+static nt_status evaluate_piece(const nt_evaluator *e, const nt_batch *piece, float *outputs,
+                                nt_loss_sum *sum)
+{
+    nt_pass pass = {.scale = 1, .share = 1, .seed = e->seed, .epoch = piece->epoch, .sample = piece->sample};
+    nt_loss_sum part = {.n = piece->n};
+    NT_TRY(nt_net_forward(e->net, NT_MODE_EVAL, piece, &pass));
+    if (piece->target && nt_net_model(e->net)->has_loss) NT_TRY(nt_net_loss(e->net, &part));
+    add_sum(sum, &part);
+    if (!e->each) return NT_OK;
+    const nt_model *model = nt_net_model(e->net);
+    NT_TRY(nt_net_output(e->net, outputs));
+    e->each(e->arg, piece, outputs, nt_shape_elems(model->layer[model->output].out));
+    return NT_OK;
+}
+
+static nt_status evaluate_share(const nt_evaluator *e, float *outputs, nt_loss_sum *sum)
+{
+    const int64_t n_batches = nt_feed_batches(e->feed);
+    for (int64_t i = 0; i < n_batches; i++) {
+        NT_TRY(nt_feed_next(e->feed));
+        for (int p = 0; p < e->feed->n_pieces; p++)
+            NT_TRY(evaluate_piece(e, &e->feed->piece[p], outputs, sum));
+        nt_phase_tick();
+        if (e->progress) e->progress(i + 1, n_batches);
+    }
+    return NT_OK;
+}
+
+static nt_status reduce_sum(nt_comm *comm, nt_loss_sum *sum)
+{
+    double values[] = {sum->loss, sum->loss_squared, (double)sum->correct, (double)sum->n};
+    nt_phase_wait("evaluation");
+    NT_TRY(nt_comm_host_reduce(comm, values, 4, NT_REDUCE_SUM));
+    *sum = (nt_loss_sum){values[0], values[1], (int64_t)values[2], (int64_t)values[3]};
+    return NT_OK;
+}
+
+nt_status nt_evaluate(const nt_evaluator *evaluator, nt_loss_sum *sum)
+{
+    const nt_model *model = nt_net_model(evaluator->net);
+    const size_t n_outputs = (size_t)nt_shape_elems(model->layer[model->output].out);
+    float *outputs = NULL;
+    nt_phase_enter("evaluation");
+    *sum = (nt_loss_sum){0};
+    if (evaluator->each) {
+        size_t n_bytes = (size_t)evaluator->feed->options.batch * n_outputs * sizeof *outputs;
+        outputs = malloc(n_bytes);
+        NT_CHECK_ALLOC(outputs, n_bytes);
+    }
+    nt_status status = nt_feed_start(evaluator->feed, 0, 0);
+    if (status == NT_OK) status = evaluate_share(evaluator, outputs, sum);
+    nt_feed_stop(evaluator->feed);
+    free(outputs);
+    NT_TRY(status);
+    NT_TRY(reduce_sum(evaluator->comm, sum));
+    return NT_OK;
+}
+
+/* --- probabilities --- */
+
+static void softmax(float *x, int64_t k)
+{
+    double sum = 0;
+    float largest = x[nt_argmax(x, k)];
+    for (int64_t i = 0; i < k; i++)
+        sum += exp((double)x[i] - largest);
+    for (int64_t i = 0; i < k; i++)
+        x[i] = (float)(exp((double)x[i] - largest) / sum);
+}
+
+void nt_outputs_to_probabilities(float *output, int64_t k, const char *loss)
+{
+    if (loss && strcmp(loss, "cross_entropy") == 0) softmax(output, k);
+    if (loss && strcmp(loss, "bce") == 0)
+        for (int64_t i = 0; i < k; i++)
+            output[i] = (float)(1 / (1 + exp(-(double)output[i])));
+}
+
+const char *nt_loss_of_model(const nt_model *model)
+{
+    return model->has_loss ? model->layer[model->n_layers - 1].ops->section.name : NULL;
+}

@@ -1,0 +1,103 @@
+#include "launcher/feed.h"
+
+#include <stdlib.h>
+
+nt_status nt_feed_create(nt_feed **out, nt_dataset *dataset, const nt_comm *comm,
+                         const nt_feed_options *options)
+{
+    nt_feed *feed = calloc(1, sizeof *feed);
+    NT_CHECK_ALLOC(feed, sizeof *feed);
+    feed->dataset = dataset;
+    feed->options = *options;
+    feed->rank = comm->rank;
+    feed->size = comm->size;
+    feed->piece = calloc((size_t)options->n_pieces, sizeof *feed->piece);
+    nt_status status = NT_OK;
+    if (!feed->piece)
+        status = nt_error_set(NT_ERR_UNAVAILABLE, __FILE__, __LINE__, __func__, "out of memory");
+    else
+        status = nt_sampler_create(&feed->sampler, dataset->n_samples, options->batch, options->shuffle,
+                                   options->drop_last, options->seed);
+    if (status != NT_OK) {
+        nt_feed_destroy(feed);
+        NT_TRY(status);
+    }
+    *out = feed;
+    return NT_OK;
+}
+
+void nt_feed_destroy(nt_feed *feed)
+{
+    if (!feed) return;
+    nt_feed_stop(feed);
+    nt_sampler_destroy(feed->sampler);
+    free(feed->piece);
+    free(feed);
+}
+
+int64_t nt_feed_batches(const nt_feed *feed)
+{
+    return nt_sampler_batches(feed->sampler);
+}
+
+static nt_status want_batch(const nt_feed *feed, nt_net *net, nt_mode mode, int64_t index, int rank)
+{
+    int64_t n = nt_sampler_slice_size(feed->sampler, index, rank, feed->size);
+    for (int64_t i = 0; i < feed->options.n_pieces; i++) {
+        int64_t begin, end;
+        nt_comm_part(n, (int)i, (int)feed->options.n_pieces, &begin, &end);
+        if (end > begin) NT_TRY(nt_net_want(net, mode, end - begin));
+    }
+    return NT_OK;
+}
+
+nt_status nt_feed_want(const nt_feed *feed, nt_net *net, nt_mode mode)
+{
+    NT_TRY(want_batch(feed, net, mode, 0, 0));
+    NT_TRY(want_batch(feed, net, mode, 0, feed->rank));
+    NT_TRY(want_batch(feed, net, mode, nt_feed_batches(feed) - 1, feed->rank));
+    return NT_OK;
+}
+
+nt_status nt_feed_start(nt_feed *feed, int64_t epoch, int64_t index)
+{
+    NT_BUG_UNLESS(!feed->prefetch, "nt_feed_start: already reading");
+    NT_TRY(nt_prefetch_create(&feed->prefetch, feed->dataset, feed->sampler, feed->rank, feed->size, epoch,
+                              index, feed->options.depth));
+    return NT_OK;
+}
+
+void nt_feed_stop(nt_feed *feed)
+{
+    if (!feed || !feed->prefetch) return;
+    nt_prefetch_destroy(feed->prefetch);
+    feed->prefetch = NULL;
+}
+
+/* Cuts the present slice. */
+static void cut_slice(nt_feed *feed)
+{
+    const nt_slice *slice = &feed->slice;
+    const size_t x_bytes = nt_dataset_x_bytes(feed->dataset),
+                 target_bytes = nt_dataset_target_bytes(feed->dataset);
+    feed->n_pieces = 0;
+    for (int64_t i = 0; i < feed->options.n_pieces; i++) {
+        int64_t begin, end;
+        nt_comm_part(slice->n, (int)i, (int)feed->options.n_pieces, &begin, &end);
+        if (end == begin) continue;
+        feed->piece[feed->n_pieces++] = (nt_batch){
+            .n = end - begin,
+            .x = (const char *)slice->x + (size_t)begin * x_bytes,
+            .target = slice->target ? (const char *)slice->target + (size_t)begin * target_bytes : NULL,
+            .sample = slice->sample + begin,
+            .epoch = slice->epoch};
+    }
+}
+
+nt_status nt_feed_next(nt_feed *feed)
+{
+    NT_BUG_UNLESS(feed->prefetch, "nt_feed_next: not reading");
+    NT_TRY(nt_prefetch_next(feed->prefetch, &feed->slice));
+    cut_slice(feed);
+    return NT_OK;
+}

@@ -1,0 +1,197 @@
+#include "launcher/folder.h"
+
+#include "core/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define LOCK_NAME "lock"
+
+struct nt_folder {
+    char path[PATH_MAX];
+    char host[64];
+    int fd;
+    bool locked;
+};
+
+/* --- making --- */
+
+static nt_status make_folders(const char *path)
+{
+    char part[PATH_MAX];
+    size_t n = strlen(path);
+    NT_CHECK(n > 0 && n < sizeof part, NT_ERR_CREATE,
+             "the path of the run folder has %zu bytes, allowed are 1 to %zu", n, sizeof part - 1);
+    memcpy(part, path, n + 1);
+    for (size_t i = 1; i <= n; i++) {
+        if (part[i] != '/' && part[i] != '\0') continue;
+        char at = part[i];
+        part[i] = '\0';
+        NT_CHECK(mkdir(part, 0777) == 0 || errno == EEXIST, NT_ERR_CREATE,
+                 "cannot create the folder '%s': %s", part, strerror(errno));
+        part[i] = at;
+    }
+    return NT_OK;
+}
+
+/* --- the lock --- */
+
+typedef struct holder {
+    char host[64];
+    long pid;
+    unsigned long long started; /* clock ticks after boot */
+} holder;
+
+/* When a process of this host was started; 0 if there is none. */
+static unsigned long long start_time(long pid)
+{
+    char path[64], text[1024];
+    snprintf(path, sizeof path, "/proc/%ld/stat", pid);
+    FILE *file = fopen(path, "r");
+    if (!file) return 0;
+    text[fread(text, 1, sizeof text - 1, file)] = '\0';
+    fclose(file);
+    /* the name in parentheses may hold anything: fields are counted from the last ')' (proc(5), starttime is
+     * 22) */
+    char *field = strrchr(text, ')');
+    for (int i = 2; field && i < 22; i++)
+        field = strchr(field + 1, ' ');
+    return field ? strtoull(field, NULL, 10) : 0;
+}
+
+static bool read_holder(int dir, holder *out)
+{
+    char text[256];
+    int fd = openat(dir, LOCK_NAME, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0) return false;
+    ssize_t n = read(fd, text, sizeof text - 1);
+    close(fd);
+    if (n <= 0) return false;
+    text[n] = '\0';
+    return sscanf(text, "%63s %ld %llu", out->host, &out->pid, &out->started) == 3 && out->pid > 0;
+}
+
+/* Whether the holder is certainly gone. A lock that cannot be read is from a run that died while writing it.
+ */
+static bool is_stale(const nt_folder *folder, const holder *held, bool readable)
+{
+    if (!readable) return true;
+    if (strcmp(held->host, folder->host) != 0) return false;
+    if (kill((pid_t)held->pid, 0) != 0 && errno == ESRCH) return true;
+    unsigned long long started = start_time(held->pid);
+    return started != 0 && held->started != 0 && started != held->started;
+}
+
+static nt_status write_lock(nt_folder *folder, bool *exists)
+{
+    char text[256];
+    int fd = openat(folder->fd, LOCK_NAME, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+    *exists = fd < 0 && errno == EEXIST;
+    if (*exists) return NT_OK;
+    NT_CHECK(fd >= 0, NT_ERR_CREATE, "cannot create '%s/%s': %s", folder->path, LOCK_NAME, strerror(errno));
+    int n = snprintf(text, sizeof text, "%s %ld %llu\n", folder->host, (long)getpid(),
+                     start_time((long)getpid()));
+    bool written = write(fd, text, (size_t)n) == n;
+    int error = errno;
+    close(fd);
+    if (!written) (void)unlinkat(folder->fd, LOCK_NAME, 0);
+    NT_CHECK(written, NT_ERR_CREATE, "cannot write '%s/%s': %s", folder->path, LOCK_NAME, strerror(error));
+    folder->locked = true;
+    return NT_OK;
+}
+
+/* Called with flock() held on the folder. */
+static nt_status take_lock(nt_folder *folder)
+{
+    bool exists;
+    NT_TRY(write_lock(folder, &exists));
+    if (!exists) return NT_OK;
+    holder held = {0};
+    bool readable = read_holder(folder->fd, &held);
+    NT_CHECK(is_stale(folder, &held, readable), NT_ERR_CREATE,
+             "run folder '%s' is in use by process %ld on %s; if you are sure that it is not running, remove "
+             "'%s/%s'",
+             folder->path, held.pid, held.host, folder->path, LOCK_NAME);
+    nt_warn("run folder '%s' was left locked by process %ld, which is gone; taking it over", folder->path,
+            held.pid);
+    NT_CHECK(unlinkat(folder->fd, LOCK_NAME, 0) == 0, NT_ERR_CREATE, "cannot remove '%s/%s': %s",
+             folder->path, LOCK_NAME, strerror(errno));
+    NT_TRY(write_lock(folder, &exists));
+    NT_CHECK(!exists, NT_ERR_CREATE, "run folder '%s' was taken by another run just now", folder->path);
+    return NT_OK;
+}
+
+nt_status nt_folder_open(nt_folder **out, const char *path, const char *host)
+{
+    NT_TRY(make_folders(path));
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    NT_CHECK(fd >= 0, NT_ERR_CREATE, "cannot use '%s' as run folder: %s", path, strerror(errno));
+    nt_folder *folder = calloc(1, sizeof *folder);
+    if (!folder) close(fd);
+    NT_CHECK_ALLOC(folder, sizeof *folder);
+    folder->fd = fd;
+    snprintf(folder->path, sizeof folder->path, "%s", path);
+    snprintf(folder->host, sizeof folder->host, "%s", *host ? host : "localhost");
+    (void)flock(fd, LOCK_EX); /* where the file system has none, O_EXCL alone has to do */
+    nt_status status = take_lock(folder);
+    (void)flock(fd, LOCK_UN);
+    if (status != NT_OK) {
+        nt_folder_close(folder);
+        NT_TRY(status);
+    }
+    *out = folder;
+    return NT_OK;
+}
+
+void nt_folder_close(nt_folder *folder)
+{
+    if (!folder) return;
+    if (folder->locked) (void)unlinkat(folder->fd, LOCK_NAME, 0);
+    close(folder->fd);
+    free(folder);
+}
+
+/* --- files --- */
+
+nt_status nt_folder_path(const nt_folder *folder, const char *name, char *path, size_t cap)
+{
+    NT_CHECK((size_t)snprintf(path, cap, "%s/%s", folder->path, name) < cap, NT_ERR_CREATE,
+             "the path of the run folder is too long: '%s'", folder->path);
+    return NT_OK;
+}
+
+static bool write_whole(int fd, const char *text, size_t n_bytes)
+{
+    while (n_bytes > 0) {
+        ssize_t n = write(fd, text, n_bytes);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return false;
+        text += n;
+        n_bytes -= (size_t)n;
+    }
+    return fsync(fd) == 0;
+}
+
+nt_status nt_folder_write(nt_folder *folder, const char *name, const char *text)
+{
+    char temporary[256];
+    snprintf(temporary, sizeof temporary, "%s.tmp", name);
+    (void)unlinkat(folder->fd, temporary, 0); /* of a dead run: the lock is ours */
+    int fd = openat(folder->fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+    NT_CHECK(fd >= 0, NT_ERR_CREATE, "cannot create '%s/%s': %s", folder->path, temporary, strerror(errno));
+    bool written = write_whole(fd, text, strlen(text));
+    int error = errno;
+    close(fd);
+    if (written && renameat(folder->fd, temporary, folder->fd, name) == 0) return NT_OK;
+    if (written) error = errno;
+    (void)unlinkat(folder->fd, temporary, 0);
+    NT_FAIL(NT_ERR_IO, "cannot write '%s/%s': %s", folder->path, name, strerror(error));
+}

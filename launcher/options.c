@@ -1,0 +1,96 @@
+#include "launcher/options.h"
+
+#include "core/checkpoint.h"
+#include "core/model.h"
+#include "core/optim.h"
+#include "core/text.h"
+#include "datasets/dataset.h"
+
+#include <string.h>
+
+const char *const nt_run_devices[] = {"auto", "ref", "cpu", "cuda", NULL};
+static const char *const nan_policies[] = {"abort", "skip", NULL};
+
+#define AT(field) offsetof(nt_run_options, field)
+
+static const nt_option run_table[] = {
+    {"name", NT_OPTION_STRING, AT(name), .flags = NT_OPTION_FREE,
+     .help = "name of the run, letters, digits, '.', '_', '-'; default: the config file's name"},
+    {"output", NT_OPTION_STRING, AT(output), .flags = NT_OPTION_FREE,
+     .help = "run folder for logs, metrics and checkpoints; default: runs/<name>"},
+    {"seed", NT_OPTION_INT, AT(seed), .def = "1", .min = 0, .max = 9007199254740992.0,
+     .help = "of initial weights, order of samples, masks"},
+    {"epochs", NT_OPTION_INT, AT(epochs), .def = "10", .min = 0, .max = 1e9, .flags = NT_OPTION_FREE,
+     .help = "passes over the training part"},
+    {"steps", NT_OPTION_INT, AT(steps), .def = "0", .min = 0, .max = 1e15, .flags = NT_OPTION_FREE,
+     .help = "optimizer steps in all, instead of epochs; 0: by epochs"},
+    {"device", NT_OPTION_ENUM, AT(device), .def = "auto", .choices = nt_run_devices, .flags = NT_OPTION_FREE,
+     .help = "where to compute; auto: cuda if there is a device, else cpu; ref: plain loops, slow"},
+    {"threads", NT_OPTION_INT, AT(threads), .def = "0", .min = 0, .max = 1024, .flags = NT_OPTION_FREE,
+     .help = "threads of each rank; 0: cores / ranks on this host"},
+    {"autotune", NT_OPTION_BOOL, AT(autotune), .def = "yes", .flags = NT_OPTION_FREE,
+     .help = "choose algorithms by a short timing at start-up; rank 0's choice, kept in checkpoints"},
+    {"accumulate", NT_OPTION_INT, AT(accumulate), .def = "0", .min = 0, .max = 65536, .flags = NT_OPTION_FREE,
+     .help = "compute each rank's part of a batch in so many pieces, to save memory; 0: one"},
+    {"bucket_mb", NT_OPTION_FLOAT, AT(bucket_mb), .def = "4", .min = NT_ABOVE_ZERO, .max = 4096,
+     .flags = NT_OPTION_FREE, .help = "megabytes of gradient reduced at a time"},
+    {"nan_policy", NT_OPTION_ENUM, AT(nan_policy), .def = "abort", .choices = nan_policies,
+     .flags = NT_OPTION_FREE, .help = "NaN or Inf in loss or gradient: stop with code 80, or skip the step"},
+    {"log_every", NT_OPTION_INT, AT(log_every), .def = "50", .min = 1, .max = 1e9, .flags = NT_OPTION_FREE,
+     .help = "steps between lines in log and metrics"},
+    {"validate", NT_OPTION_INTERVAL, AT(validate), .def = "1 epoch", .flags = NT_OPTION_FREE,
+     .help = "how often the valid part is evaluated; also at the end"},
+    {"watchdog", NT_OPTION_FLOAT, AT(watchdog_s), .def = "600", .min = 0, .max = 1e7, .flags = NT_OPTION_FREE,
+     .help = "seconds without progress after which the job is ended with code 82; 0: never"},
+    {"check_replicas", NT_OPTION_INT, AT(check_replicas), .def = "100", .min = 0, .max = 1e9,
+     .flags = NT_OPTION_FREE, .help = "steps between comparisons of all ranks' weights; 0: never"},
+    {"pin", NT_OPTION_BOOL, AT(pin), .def = "yes", .flags = NT_OPTION_FREE,
+     .help = "keep each rank on its own cores"},
+};
+
+const nt_section nt_run_section = {.name = "run",
+                                   .help = "the run: output, length, device",
+                                   .size = sizeof(nt_run_options),
+                                   .options = run_table,
+                                   .n_options = NT_N_ELEMS(run_table)};
+
+const nt_section *const nt_all_sections[] = {&nt_run_section,
+                                             &nt_data_section,
+                                             &nt_model_section,
+                                             &nt_loss_section,
+                                             &nt_optim_section,
+                                             &nt_checkpoint_section,
+                                             NULL};
+
+nt_status nt_run_name(const nt_config *config, const char *config_path, char *name, size_t cap)
+{
+    const nt_run_options *run = nt_config_section(config, &nt_run_section);
+    if (run->name && !nt_text_is_name(run->name))
+        return nt_config_fail(
+            config, "run", "name",
+            "'%s' is not a name: 1 to 64 of A-Z a-z 0-9 . _ - and not beginning with . or -", run->name);
+    const char *slash = config_path ? strrchr(config_path, '/') : NULL;
+    const char *base = run->name ? run->name : slash ? slash + 1 : config_path ? config_path : "run";
+    size_t n = strlen(base);
+    if (!run->name && n > 4 && strcmp(base + n - 4, ".ini") == 0) n -= 4;
+    if (n > 64) n = 64;
+    NT_BUG_UNLESS(cap > 64, "a name needs 65 bytes, got %zu", cap);
+    memcpy(name, base, n);
+    name[n] = '\0';
+    for (char *c = name; *c; c++)
+        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-", *c)) *c = '_';
+    if (n == 0 || *name == '-' || *name == '.') *name = '_';
+    if (n == 0) name[1] = '\0';
+    return NT_OK;
+}
+
+nt_status nt_run_output(const nt_config *config, const char *config_path, char *path, size_t cap)
+{
+    const nt_run_options *run = nt_config_section(config, &nt_run_section);
+    char name[80];
+    NT_TRY(nt_run_name(config, config_path, name, sizeof name));
+    int n = run->output ? snprintf(path, cap, "%s", run->output) : snprintf(path, cap, "runs/%s", name);
+    NT_CHECK(n > 0, NT_ERR_CONFIG, "run.output is empty: it names the run folder");
+    NT_CHECK((size_t)n < cap, NT_ERR_CONFIG, "run.output is too long: %d bytes, at most %zu", n, cap - 1);
+    return NT_OK;
+}

@@ -1,0 +1,134 @@
+#include "launcher/report.h"
+
+#include "core/log.h"
+#include "launcher/console.h"
+#include "launcher/statistics.h"
+
+#include <math.h>
+#include <stdio.h>
+
+static double mean_loss(const nt_loss_sum *sum)
+{
+    return sum->n > 0 ? sum->loss / (double)sum->n : NAN;
+}
+
+static double accuracy(const nt_report *report, const nt_loss_sum *sum)
+{
+    return report->classes && sum->n > 0 ? (double)sum->correct / (double)sum->n : NAN;
+}
+
+/* Epoch, from 1, that the `step`-th step belongs to. */
+static int64_t epoch_of(const nt_report *report, int64_t step)
+{
+    return step > 0 ? (step - 1) / report->batches + 1 : 1;
+}
+
+static double rate_of(int64_t samples, double seconds)
+{
+    return seconds > 0 ? (double)samples / seconds : NAN;
+}
+
+/* ", accuracy 0.9611" or nothing. */
+static const char *accuracy_text(char text[32], double value)
+{
+    text[0] = '\0';
+    if (!isnan(value)) snprintf(text, 32, ", accuracy %.4f", value);
+    return text;
+}
+
+static void show_bar(nt_report *report, const nt_step_report *step)
+{
+    char what[64];
+    int64_t epoch = epoch_of(report, step->step);
+    double rate = rate_of(step->sum.n, step->seconds);
+    report->rate = report->rate > 0 ? 0.95 * report->rate + 0.05 * rate : rate;
+    snprintf(what, sizeof what, "epoch %lld/%lld", (long long)epoch, (long long)report->n_epochs);
+    double left = (double)(report->n_steps - step->step) * (double)step->sum.n / report->rate;
+    nt_console_show(&(nt_console_view){.what = what,
+                                       .done = step->step - (epoch - 1) * report->batches,
+                                       .total = report->batches,
+                                       .loss = mean_loss(&step->epoch),
+                                       .accuracy = accuracy(report, &step->epoch),
+                                       .samples_per_s = report->rate,
+                                       .left_s = left});
+}
+
+static void say_step(nt_report *report, const nt_step_report *step, double rate)
+{
+    char text[32];
+    if (!nt_console_is_terminal())
+        nt_info("step %lld/%lld, epoch %lld: loss %.6f%s, lr %.4g, %.0f samples/s", (long long)step->step,
+                (long long)report->n_steps, (long long)epoch_of(report, step->step), mean_loss(&step->sum),
+                accuracy_text(text, accuracy(report, &step->sum)), step->lr, rate);
+}
+
+void nt_report_step(nt_report *report, const nt_step_report *step)
+{
+    if (!report->metrics) return;
+    report->seconds += step->seconds;
+    report->samples += step->sum.n;
+    report->epoch_seconds += step->seconds;
+    report->epoch_samples += step->sum.n;
+    show_bar(report, step);
+    if (step->step % report->log_every != 0 && step->step != report->n_steps) return;
+    double rate = rate_of(report->samples, report->seconds);
+    say_step(report, step, rate);
+    nt_metrics_write(report->metrics, &(nt_metrics_row){.step = step->step,
+                                                        .epoch = epoch_of(report, step->step),
+                                                        .split = "train",
+                                                        .loss = mean_loss(&step->sum),
+                                                        .accuracy = accuracy(report, &step->sum),
+                                                        .lr = step->lr,
+                                                        .grad_norm = step->grad_norm,
+                                                        .samples_per_s = rate});
+    report->seconds = 0;
+    report->samples = 0;
+}
+
+void nt_report_epoch(nt_report *report, const nt_step_report *step)
+{
+    if (!report->metrics) return;
+    char text[32];
+    int64_t epoch = epoch_of(report, step->step);
+    double rate = rate_of(report->epoch_samples, report->epoch_seconds);
+    nt_info("epoch %lld/%lld: training loss %.6f%s, %.0f samples/s", (long long)epoch,
+            (long long)report->n_epochs, mean_loss(&step->epoch),
+            accuracy_text(text, accuracy(report, &step->epoch)), rate);
+    nt_metrics_write(report->metrics, &(nt_metrics_row){.step = step->step,
+                                                        .epoch = epoch,
+                                                        .split = "epoch",
+                                                        .loss = mean_loss(&step->epoch),
+                                                        .accuracy = accuracy(report, &step->epoch),
+                                                        .lr = step->lr,
+                                                        .grad_norm = NAN,
+                                                        .samples_per_s = rate});
+    report->epoch_seconds = 0;
+    report->epoch_samples = 0;
+}
+
+void nt_report_valid(nt_report *report, int64_t step, const nt_loss_sum *sum)
+{
+    if (!report->metrics) return;
+    char text[32];
+    nt_info("step %lld: valid loss %.6f%s on %lld samples", (long long)step, mean_loss(sum),
+            accuracy_text(text, accuracy(report, sum)), (long long)sum->n);
+    nt_metrics_write(report->metrics, &(nt_metrics_row){.step = step,
+                                                        .epoch = epoch_of(report, step),
+                                                        .split = "valid",
+                                                        .loss = mean_loss(sum),
+                                                        .accuracy = accuracy(report, sum),
+                                                        .lr = NAN,
+                                                        .grad_norm = NAN,
+                                                        .samples_per_s = NAN});
+}
+
+void nt_report_evaluating(int64_t done, int64_t total)
+{
+    nt_console_show(&(nt_console_view){.what = "evaluating",
+                                       .done = done,
+                                       .total = total,
+                                       .loss = NAN,
+                                       .accuracy = NAN,
+                                       .samples_per_s = NAN,
+                                       .left_s = NAN});
+}

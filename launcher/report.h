@@ -1,0 +1,43 @@
+/* What a training run tells: rows of metrics, lines of the log, the progress bar. Rank 0 only; the other
+ * ranks hold a report that says nothing, so that the loop need not ask.
+ *
+ * Rows carry the loss of exactly one step, or of an epoch so far from sums that checkpoints keep, so a
+ * resumed run logs the same numbers as an uninterrupted one. */
+#ifndef NT_LAUNCHER_REPORT_H
+#define NT_LAUNCHER_REPORT_H
+
+#include "core/net.h"
+#include "launcher/metrics.h"
+
+typedef struct nt_report {
+    nt_metrics *metrics; /* owned; NULL: says nothing */
+    bool classes;        /* accuracies mean something */
+    int64_t log_every, batches, n_steps, n_epochs;
+    double seconds; /* of training since the last row, and samples in it */
+    int64_t samples;
+    double epoch_seconds;
+    int64_t epoch_samples;
+    double rate; /* samples a second, smoothed for the bar */
+} nt_report;
+
+/* One step that is done, in sums over all ranks. */
+typedef struct nt_step_report {
+    int64_t step;      /* steps done */
+    nt_loss_sum sum;   /* of this step */
+    nt_loss_sum epoch; /* of this epoch so far, this step included */
+    double lr, grad_norm, seconds;
+    bool skipped;
+} nt_step_report;
+
+void nt_report_step(nt_report *report, const nt_step_report *step);
+
+/* After an epoch's last step. */
+void nt_report_epoch(nt_report *report, const nt_step_report *step);
+
+/* After an evaluation of the valid part at `step`. */
+void nt_report_valid(nt_report *report, int64_t step, const nt_loss_sum *sum);
+
+/* Progress of an evaluation, for the bar. */
+void nt_report_evaluating(int64_t done, int64_t total);
+
+#endif

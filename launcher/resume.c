@@ -1,0 +1,189 @@
+#include "launcher/resume.h"
+
+#include "core/log.h"
+#include "core/phase.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+nt_position nt_position_fresh(void)
+{
+    return (nt_position){.best = INFINITY, .best_step = -1};
+}
+
+nt_status nt_position_check(const nt_position *p, int64_t batches)
+{
+    bool in_range = p->step >= 0 && p->epoch >= 0 && p->batch >= 0 && p->batch < batches &&
+                    p->epoch <= INT64_MAX / batches - 1 && p->best_step <= p->step;
+    NT_CHECK(
+        in_range && p->step == p->epoch * batches + p->batch, NT_ERR_CHECKPOINT,
+        "the checkpoint stands at step %lld, epoch %lld, batch %lld, which cannot be with %lld batches an "
+        "epoch; do the data still have the same number of samples?",
+        (long long)p->step, (long long)p->epoch, (long long)p->batch, (long long)batches);
+    return NT_OK;
+}
+
+/* --- finding, on rank 0 --- */
+
+static nt_status checkpoint_folder(const nt_session *session, char *path, size_t cap)
+{
+    NT_CHECK((size_t)snprintf(path, cap, "%s/checkpoints", session->output) < cap, NT_ERR_CONFIG,
+             "the path of the run folder is too long: '%s'", session->output);
+    return NT_OK;
+}
+
+/* Refuses a checkpoint made with options that compute something else; says which free ones changed. */
+static nt_status check_config(const nt_session *session, const nt_checkpoint_meta *meta, const char *path)
+{
+    if (meta->config_hash == nt_config_hash(session->config)) return NT_OK;
+    nt_config *before = NULL;
+    char differences[1400] = "";
+    nt_status status = nt_config_parse(&before, path, meta->config_text, strlen(meta->config_text), NULL, 0,
+                                       nt_all_sections);
+    if (status != NT_OK) return nt_error_prefix(status, "the configuration in checkpoint '%s': ", path);
+    int n_fatal = nt_config_diff(before, session->config, differences, sizeof differences);
+    nt_config_destroy(before);
+    NT_CHECK(
+        n_fatal == 0, NT_ERR_CONFIG,
+        "checkpoint '%s' was made with another configuration, so going on from it would not be the same run; "
+        "change it back, or choose another run.output. Differences: %s",
+        path, differences);
+    return NT_OK;
+}
+
+static void say_other_circumstances(const nt_session *session, const nt_checkpoint_meta *meta)
+{
+    if (meta->n_ranks != session->comm->size)
+        nt_warn("the checkpoint was made by %d ranks, this run has %d: same order of samples, other rounding",
+                meta->n_ranks, session->comm->size);
+    if (meta->backend && strcmp(meta->backend, session->backend->ops->name) != 0)
+        nt_warn(
+            "the checkpoint was made on backend %s, this run is on %s: same order of samples, other rounding",
+            meta->backend, session->backend->ops->name);
+}
+
+/* Takes what is needed of a sound file. */
+static nt_status take_meta(nt_session *session, bool same_config, nt_resume *out)
+{
+    nt_checkpoint_meta meta = {0};
+    NT_TRY(nt_checkpoint_read_meta(out->path, &meta));
+    nt_status status = same_config ? check_config(session, &meta, out->path) : NT_OK;
+    if (status == NT_OK && same_config)
+        status = nt_position_check(&meta.position, nt_feed_batches(session->train_feed));
+    if (status == NT_OK) {
+        if (same_config) say_other_circumstances(session, &meta);
+        out->found = true;
+        out->position = meta.position;
+        out->tuning_text = meta.tuning_text;
+        meta.tuning_text = NULL;
+    }
+    nt_checkpoint_meta_free(&meta);
+    NT_TRY(status);
+    return NT_OK;
+}
+
+static nt_status find_on_root(nt_session *session, nt_resume *out)
+{
+    char folder[PATH_MAX];
+    const char *resume = session->checkpoint->resume;
+    NT_TRY(checkpoint_folder(session, folder, sizeof folder));
+    bool automatic = strcmp(resume, "auto") == 0, no = strcmp(resume, "no") == 0;
+    if (!automatic && !no) {
+        NT_CHECK(strlen(resume) < sizeof out->path, NT_ERR_CONFIG, "checkpoint.resume is too long");
+        strcpy(out->path, resume);
+        NT_TRY(take_meta(session, true, out));
+        return NT_OK;
+    }
+    bool found = false;
+    NT_TRY(nt_checkpoint_find(folder, out->path, sizeof out->path, &found));
+    NT_CHECK(
+        !(found && no), NT_ERR_CREATE,
+        "run folder '%s' holds checkpoints of an earlier run; to go on from them use checkpoint.resume=auto, "
+        "to begin afresh choose another run.output or remove the folder",
+        session->output);
+    if (found) NT_TRY(take_meta(session, true, out));
+    return NT_OK;
+}
+
+static nt_status find_for_use_on_root(nt_session *session, const char *path, nt_resume *out)
+{
+    char folder[PATH_MAX];
+    bool found = true;
+    NT_TRY(checkpoint_folder(session, folder, sizeof folder));
+    if (path) {
+        NT_CHECK(strlen(path) < sizeof out->path, NT_ERR_USAGE, "the checkpoint's path is too long");
+        strcpy(out->path, path);
+    } else {
+        NT_TRY(nt_checkpoint_find(folder, out->path, sizeof out->path, &found));
+    }
+    NT_CHECK(found, NT_ERR_NO_INPUT, "there is no checkpoint in '%s': train first, or name a checkpoint file",
+             folder);
+    NT_TRY(take_meta(session, false, out));
+    return NT_OK;
+}
+
+/* --- to all ranks --- */
+
+static nt_status share(nt_session *session, nt_resume *out)
+{
+    struct {
+        int64_t found, tuning_bytes;
+        nt_position position;
+    } head = {.found = out->found, .position = out->position};
+    if (out->tuning_text) head.tuning_bytes = (int64_t)strlen(out->tuning_text) + 1;
+    nt_phase_wait("resume");
+    NT_TRY(nt_comm_host_broadcast(session->comm, &head, sizeof head, 0));
+    NT_TRY(nt_comm_host_broadcast(session->comm, out->path, sizeof out->path, 0));
+    out->found = head.found;
+    out->position = head.position;
+    if (head.tuning_bytes > 0) {
+        if (!out->tuning_text) out->tuning_text = calloc(1, (size_t)head.tuning_bytes);
+        NT_CHECK_ALLOC(out->tuning_text, head.tuning_bytes);
+        NT_TRY(nt_comm_host_broadcast(session->comm, out->tuning_text, (size_t)head.tuning_bytes, 0));
+    }
+    return NT_OK;
+}
+
+nt_status nt_resume_find(nt_session *session, nt_resume *out)
+{
+    *out = (nt_resume){.position = nt_position_fresh()};
+    nt_phase_enter("resume");
+    NT_TRY(nt_session_agree(session, session->comm->rank == 0 ? find_on_root(session, out) : NT_OK));
+    NT_TRY(share(session, out));
+    return NT_OK;
+}
+
+nt_status nt_resume_find_for_use(nt_session *session, const char *path, nt_resume *out)
+{
+    *out = (nt_resume){.position = nt_position_fresh()};
+    nt_status mine = session->comm->rank == 0 ? find_for_use_on_root(session, path, out) : NT_OK;
+    NT_TRY(nt_session_agree(session, mine));
+    NT_TRY(share(session, out));
+    return NT_OK;
+}
+
+nt_status nt_resume_load(nt_session *session, const nt_resume *resume, bool with_state)
+{
+    nt_comm *comm = session->comm;
+    nt_net *net = session->net;
+    nt_checkpoint_meta meta = {0};
+    nt_status mine = NT_OK;
+    nt_phase_enter("resume");
+    if (comm->rank == 0) mine = nt_checkpoint_load(net, resume->path, with_state, &meta);
+    nt_checkpoint_meta_free(&meta);
+    NT_TRY(nt_session_agree(session, mine));
+    nt_phase_wait("resume");
+    size_t n_bytes = (size_t)nt_net_n_elems(net) * nt_dtype_bytes(session->backend->ops->real);
+    NT_TRY(nt_comm_broadcast(comm, nt_net_params(net), n_bytes, 0));
+    for (int i = 0; with_state && i < nt_optim_n_states(session->optim); i++)
+        NT_TRY(nt_comm_broadcast(comm, nt_net_state(net, i), n_bytes, 0));
+    NT_TRY(nt_comm_wait(comm));
+    return NT_OK;
+}
+
+void nt_resume_free(nt_resume *resume)
+{
+    free(resume->tuning_text);
+    resume->tuning_text = NULL;
+}

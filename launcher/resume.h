@@ -1,0 +1,41 @@
+/* Resuming: finds the checkpoint to go on from, holds it against the configuration, and puts it into every
+ * rank's net.
+ *
+ * Rank 0 alone reads files; the others get the position and the weights from it. So ranks cannot see
+ * different checkpoints, and the run folder need not be visible to all hosts. */
+#ifndef NT_LAUNCHER_RESUME_H
+#define NT_LAUNCHER_RESUME_H
+
+#include "launcher/session.h"
+
+#include <limits.h>
+
+typedef struct nt_resume {
+    bool found;
+    char path[PATH_MAX];
+    nt_position position; /* of a fresh run if nothing was found */
+    char *tuning_text;    /* malloc'ed; NULL if nothing was found */
+} nt_resume;
+
+/* Where a run begins. */
+nt_position nt_position_fresh(void);
+
+/* Collective. By [checkpoint] resume: `auto` the newest good one in <output>/checkpoints, `no` none, else
+ * that file. Refuses (NT_ERR_CONFIG, with the list) if options differ that change what is computed, and `no`
+ * while the folder holds checkpoints (NT_ERR_CREATE): a fresh run beside them would lose them or be lost
+ * among them. */
+NT_MUST nt_status nt_resume_find(nt_session *session, nt_resume *out);
+
+/* Collective: a checkpoint for evaluation: `path`, or NULL for the newest good one of the run folder. Options
+ * may differ; the weights have to fit. NT_ERR_NO_INPUT if there is none. */
+NT_MUST nt_status nt_resume_find_for_use(nt_session *session, const char *path, nt_resume *out);
+
+/* Collective: into the session's net, on every rank. */
+NT_MUST nt_status nt_resume_load(nt_session *session, const nt_resume *resume, bool with_state);
+
+/* Whether a position is one that a run over `batches` batches an epoch can have. NT_ERR_CHECKPOINT. */
+NT_MUST nt_status nt_position_check(const nt_position *position, int64_t batches);
+
+void nt_resume_free(nt_resume *resume);
+
+#endif

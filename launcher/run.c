@@ -1,0 +1,391 @@
+/* The training run: set-up, the loop, the end.
+ *
+ * The loop reads like the algorithm: take a batch, take a step, share what happened, and at the edge of the
+ * step do what is due. Whatever could differ between ranks (a signal that reached one of them, rank 0's
+ * clock) travels in the one small reduction per step that also carries the losses, so all ranks evaluate,
+ * save and stop at the same steps. */
+#include "launcher/run.h"
+
+#include "core/clock.h"
+#include "core/fault.h"
+#include "core/log.h"
+#include "core/phase.h"
+#include "core/schedule.h"
+#include "dist/step.h"
+#include "launcher/console.h"
+#include "launcher/evaluate.h"
+#include "launcher/folder.h"
+#include "launcher/interval.h"
+#include "launcher/replicas.h"
+#include "launcher/report.h"
+#include "launcher/resume.h"
+#include "launcher/signals.h"
+#include "launcher/summary.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct run {
+    nt_session *session;
+    nt_folder *folder; /* rank 0 */
+    char checkpoints[PATH_MAX];
+    char *tuning_text; /* rank 0's choices, kept in checkpoints */
+    nt_resume resume;
+    nt_stepper *stepper;
+    nt_replicas *replicas;
+    nt_report report;
+    nt_position position;
+    int64_t batches, n_steps; /* an epoch; in all */
+    nt_step_report step;      /* the last one */
+    nt_step_result result;    /* of this rank */
+    nt_loss_sum valid;        /* of the last evaluation */
+    double validated_s, saved_s, step_began_s, began_s;
+    int stop; /* agreed: number of a signal; 0: go on */
+    bool validate_due, save_due;
+} run;
+
+static bool is_root(const run *r)
+{
+    return r->session->comm->rank == 0;
+}
+
+/* --- saving --- */
+
+static nt_status write_checkpoint(run *r)
+{
+    nt_session *s = r->session;
+    nt_checkpoint_meta meta = {.position = r->position,
+                               .config_text = s->config_text,
+                               .config_hash = nt_config_hash(s->config),
+                               .tuning_text = r->tuning_text,
+                               .backend = (char *)s->backend->ops->name,
+                               .n_ranks = s->comm->size,
+                               .optimizer = (char *)nt_optim_name(s->optim)};
+    if (r->report.metrics) nt_metrics_sync(r->report.metrics);
+    NT_TRY(nt_checkpoint_save(s->net, &meta, r->checkpoints));
+    NT_TRY(nt_checkpoint_prune(r->checkpoints, (int)s->checkpoint->keep,
+                               s->checkpoint->best ? r->position.best_step : -1));
+    return NT_OK;
+}
+
+/* All ranks learn how rank 0's writing went and act alike. */
+static nt_status save(run *r)
+{
+    nt_session *s = r->session;
+    nt_phase_enter("checkpoint");
+    nt_fault_point("run.checkpoint");
+    nt_status status = nt_session_agree(s, is_root(r) ? write_checkpoint(r) : NT_OK);
+    r->saved_s = nt_clock_s();
+    r->save_due = false;
+    if (status == NT_OK)
+        nt_info("checkpoint step %lld saved", (long long)r->position.step);
+    else if (s->agreed && s->checkpoint->on_error == NT_CHECKPOINT_CONTINUE) {
+        nt_warn("the checkpoint of step %lld could not be saved: %s; training goes on",
+                (long long)r->position.step, nt_error_last()->message);
+        nt_error_clear();
+        s->agreed = false;
+        status = NT_OK;
+    }
+    NT_TRY(status);
+    return NT_OK;
+}
+
+static nt_status check_replicas(run *r)
+{
+    nt_phase_wait("replica check");
+    nt_status status = nt_replicas_check(r->replicas);
+    if (status == NT_ERR_DIVERGED) r->session->agreed = true;
+    NT_TRY(status);
+    return NT_OK;
+}
+
+/* --- evaluating --- */
+
+static nt_status validate(run *r)
+{
+    nt_session *s = r->session;
+    r->validate_due = false;
+    if (!s->valid_feed) return NT_OK;
+    nt_evaluator evaluator = {.net = s->net,
+                              .comm = s->comm,
+                              .feed = s->valid_feed,
+                              .seed = (uint64_t)s->run->seed,
+                              .progress = is_root(r) ? nt_report_evaluating : NULL};
+    NT_TRY(nt_evaluate(&evaluator, &r->valid));
+    nt_report_valid(&r->report, r->position.step, &r->valid);
+    double loss = r->valid.loss / (double)r->valid.n;
+    if (loss < r->position.best) {
+        r->position.best = loss;
+        r->position.best_step = r->position.step;
+        r->save_due |= s->checkpoint->best;
+    }
+    r->validated_s = nt_clock_s();
+    return NT_OK;
+}
+
+/* --- the loop --- */
+
+static nt_status take_batch(run *r)
+{
+    nt_fault_set_step(r->position.step);
+    nt_phase_set_step(r->position.step);
+    nt_phase_enter("data");
+    r->step_began_s = nt_clock_s();
+    nt_fault_point("run.data");
+    NT_TRY(nt_feed_next(r->session->train_feed));
+    return NT_OK;
+}
+
+static nt_status take_step(run *r)
+{
+    nt_session *s = r->session;
+    const nt_feed *feed = s->train_feed;
+    nt_phase_enter("step");
+    nt_fault_point("run.step");
+    r->step.lr = nt_schedule_lr(s->optim, r->position.step, r->n_steps, r->batches);
+    nt_status status = nt_stepper_run(r->stepper, feed->piece, feed->n_pieces, feed->slice.global_n,
+                                      r->step.lr, r->position.step, &r->result);
+    if (status == NT_ERR_NAN) s->agreed = true; /* decided from reduced numbers: the same on all ranks */
+    NT_TRY(status);
+    r->step.grad_norm = r->result.grad_norm;
+    r->step.skipped = r->result.skipped;
+    return NT_OK;
+}
+
+/* The reduction of the step: losses, signals, and what rank 0's clock says. */
+static nt_status share_result(run *r)
+{
+    const nt_session *s = r->session;
+    const nt_loss_sum *mine = &r->result.sum;
+    double now = nt_clock_s();
+    double values[] = {mine->loss,
+                       mine->loss_squared,
+                       (double)mine->correct,
+                       (double)mine->n,
+                       nt_signals_caught() != 0,
+                       is_root(r) && nt_interval_due_by_clock(&s->checkpoint->every, now - r->saved_s),
+                       is_root(r) && nt_interval_due_by_clock(&s->run->validate, now - r->validated_s)};
+    nt_phase_wait("sum of losses");
+    NT_TRY(nt_comm_host_reduce(s->comm, values, NT_N_ELEMS(values), NT_REDUCE_SUM));
+    r->step.sum = (nt_loss_sum){values[0], values[1], (int64_t)values[2], (int64_t)values[3]};
+    r->stop = values[4] > 0;
+    r->save_due = values[5] > 0;
+    r->validate_due = values[6] > 0;
+    return NT_OK;
+}
+
+static void add_to_epoch(run *r)
+{
+    nt_loss_sum *epoch = &r->position.epoch_sum;
+    if (r->step.skipped) return;
+    epoch->loss += r->step.sum.loss;
+    epoch->loss_squared += r->step.sum.loss_squared;
+    epoch->correct += r->step.sum.correct;
+    epoch->n += r->step.sum.n;
+}
+
+/* Counts the step, and the epoch if it was its last. */
+static void advance(run *r)
+{
+    nt_position *p = &r->position;
+    add_to_epoch(r);
+    p->step++;
+    p->batch++;
+    r->step.step = p->step;
+    r->step.epoch = p->epoch_sum;
+    r->step.seconds = nt_clock_s() - r->step_began_s;
+    nt_report_step(&r->report, &r->step);
+    if (p->batch < r->batches) return;
+    nt_report_epoch(&r->report, &r->step);
+    p->batch = 0;
+    p->epoch++;
+    p->epoch_sum = (nt_loss_sum){0};
+}
+
+/* What is due at the edge between two steps. */
+static nt_status do_what_is_due(run *r)
+{
+    const nt_session *s = r->session;
+    const int64_t step = r->position.step, every = s->run->check_replicas;
+    bool last = step == r->n_steps;
+    if (r->validate_due || last || nt_interval_due(&s->run->validate, step, r->batches)) NT_TRY(validate(r));
+    bool saves = r->save_due || r->stop || last || nt_interval_due(&s->checkpoint->every, step, r->batches);
+    if (every > 0 && (saves || step % every == 0)) NT_TRY(check_replicas(r));
+    if (saves) NT_TRY(save(r));
+    return NT_OK;
+}
+
+static nt_status train(run *r)
+{
+    while (r->position.step < r->n_steps && !r->stop) {
+        NT_TRY(take_batch(r));
+        NT_TRY(take_step(r));
+        NT_TRY(share_result(r));
+        advance(r);
+        NT_TRY(do_what_is_due(r));
+    }
+    return NT_OK;
+}
+
+/* --- before the loop --- */
+
+/* The run folder and its log: rank 0 writes, alone. */
+static nt_status open_folder(run *r)
+{
+    nt_session *s = r->session;
+    char path[PATH_MAX];
+    if (!is_root(r)) return NT_OK;
+    NT_TRY(nt_folder_open(&r->folder, s->output, s->comm->host));
+    NT_TRY(nt_folder_path(r->folder, "train.log", path, sizeof path));
+    NT_TRY(nt_log_open_file(path));
+    NT_TRY(nt_folder_path(r->folder, "checkpoints", r->checkpoints, sizeof r->checkpoints));
+    NT_TRY(nt_checkpoint_prepare(r->checkpoints));
+    return NT_OK;
+}
+
+nt_status nt_run_check_options(const nt_session *s)
+{
+    if (s->run->epochs == 0 && s->run->steps == 0)
+        return nt_config_fail(s->config, "run", "epochs",
+                              "there is nothing to do: epochs and steps are both 0");
+    if (s->data->batch < s->comm->size)
+        return nt_config_fail(s->config, "data", "batch",
+                              "the global batch of %lld has less than one sample for each of %d ranks",
+                              (long long)s->data->batch, s->comm->size);
+    return NT_OK;
+}
+
+static void plan_steps(run *r)
+{
+    const nt_session *s = r->session;
+    r->batches = nt_feed_batches(s->train_feed);
+    r->n_steps = s->run->steps > 0 ? s->run->steps : s->run->epochs * r->batches;
+    if (is_root(r) && s->data->batch > s->train->n_samples)
+        nt_warn("data.batch = %lld is more than the %lld training samples: every step takes all of them",
+                (long long)s->data->batch, (long long)s->train->n_samples);
+}
+
+static nt_status open_stepper(run *r)
+{
+    nt_session *s = r->session;
+    nt_step_options options = {.seed = (uint64_t)s->run->seed,
+                               .nan_policy = (nt_nan_policy)s->run->nan_policy,
+                               .clip_norm = s->optim->clip_norm};
+    NT_TRY(nt_stepper_create(&r->stepper, s->net, s->comm, s->run->bucket_mb, &options));
+    NT_TRY(nt_replicas_create(&r->replicas, s->net, s->comm, nt_optim_n_states(s->optim)));
+    return NT_OK;
+}
+
+/* What rank 0 writes before the first step: the configuration, and metrics without rows past the position. */
+static nt_status open_records(run *r)
+{
+    nt_session *s = r->session;
+    if (!is_root(r)) return NT_OK;
+    NT_TRY(nt_tuning_text(s->tuning, &r->tuning_text));
+    NT_TRY(nt_folder_write(r->folder, "config.ini", s->config_text));
+    NT_TRY(nt_metrics_open(&r->report.metrics, s->output, r->position.step));
+    r->report.classes = strcmp(nt_loss_of_model(s->model), "mse") != 0;
+    r->report.log_every = s->run->log_every;
+    r->report.batches = r->batches;
+    r->report.n_steps = r->n_steps;
+    r->report.n_epochs = (r->n_steps + r->batches - 1) / r->batches;
+    return NT_OK;
+}
+
+static nt_status set_up(run *r)
+{
+    nt_session *s = r->session;
+    NT_TRY(nt_session_agree(s, nt_run_check_options(s)));
+    NT_TRY(nt_session_agree(s, open_folder(r)));
+    NT_TRY(nt_session_open_data(s, s->run->validate.unit != NT_NEVER));
+    NT_TRY(nt_session_open_model(s));
+    NT_TRY(nt_session_open_backend(s));
+    plan_steps(r);
+    NT_TRY(nt_resume_find(s, &r->resume));
+    NT_TRY(nt_session_build(s, true, r->resume.tuning_text));
+    NT_TRY(nt_session_agree(s, open_stepper(r)));
+    r->position = r->resume.position;
+    if (r->resume.found) NT_TRY(nt_resume_load(s, &r->resume, true));
+    NT_TRY(nt_session_agree(s, open_records(r)));
+    return NT_OK;
+}
+
+/* --- the end --- */
+
+static nt_status say_done(run *r)
+{
+    char digest[33], took[32], result[160] = "";
+    if (!is_root(r)) return NT_OK;
+    NT_TRY(nt_checkpoint_digest(r->session->net, digest));
+    nt_console_duration(took, sizeof took, nt_clock_s() - r->began_s);
+    int n = 0;
+    if (r->valid.n > 0)
+        n = snprintf(result, sizeof result, ", valid loss %.6f", r->valid.loss / (double)r->valid.n);
+    if (r->valid.n > 0 && r->report.classes)
+        snprintf(result + n, sizeof result - (size_t)n, ", valid accuracy %.4f",
+                 (double)r->valid.correct / (double)r->valid.n);
+    nt_info("done: step %lld in %s%s; digest %s; run folder %s", (long long)r->position.step, took, result,
+            digest, r->session->output);
+    return NT_OK;
+}
+
+static nt_status stopped(run *r)
+{
+    int signal_number = nt_signals_caught();
+    r->session->agreed = true;
+    NT_FAIL(NT_STOPPED,
+            "stopped after step %lld by %s; the checkpoint is saved: the same command goes on from there",
+            (long long)r->position.step,
+            signal_number ? nt_signals_name(signal_number) : "a signal to another rank");
+}
+
+/* Runs, or says that there is nothing left to run. */
+static nt_status run_steps(run *r)
+{
+    nt_session *s = r->session;
+    r->began_s = r->saved_s = r->validated_s = nt_clock_s();
+    if (r->resume.found)
+        nt_info("going on from checkpoint '%s' after step %lld", r->resume.path, (long long)r->position.step);
+    if (r->position.step >= r->n_steps) {
+        nt_info("all %lld steps are done already; to train on, raise run.epochs or run.steps",
+                (long long)r->n_steps);
+        return say_done(r);
+    }
+    NT_TRY(nt_session_agree(s, nt_feed_start(s->train_feed, r->position.epoch, r->position.batch)));
+    if (s->run->check_replicas > 0) NT_TRY(check_replicas(r));
+    NT_TRY(train(r));
+    if (r->stop && r->position.step < r->n_steps) return stopped(r);
+    NT_TRY(say_done(r));
+    return NT_OK;
+}
+
+static void close_run(run *r)
+{
+    nt_feed_stop(r->session->train_feed);
+    nt_stepper_destroy(r->stepper);
+    nt_replicas_destroy(r->replicas);
+    nt_metrics_close(r->report.metrics);
+    nt_resume_free(&r->resume);
+    free(r->tuning_text);
+    nt_console_stop();
+    nt_log_close_file();
+    nt_folder_close(r->folder);
+}
+
+static void log_line(const char *text)
+{
+    nt_info("%s", text);
+}
+
+nt_status nt_run_train(nt_session *session)
+{
+    run r = {.session = session};
+    nt_console_start(nt_comm_launched());
+    nt_status status = set_up(&r);
+    if (status == NT_OK) nt_summary(session, nt_stepper_buckets(r.stepper), log_line);
+    if (status == NT_OK) status = run_steps(&r);
+    close_run(&r);
+    NT_TRY(status);
+    return NT_OK;
+}

@@ -1,0 +1,233 @@
+#include "launcher/session.h"
+
+#include "core/fault.h"
+#include "core/log.h"
+#include "core/phase.h"
+#include "dist/topology.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+nt_status nt_session_agree(nt_session *session, nt_status mine)
+{
+    nt_phase_wait("agreement");
+    nt_status status = nt_comm_agree(session->comm, mine);
+    if (status != NT_OK) session->agreed = true;
+    nt_phase_enter("set-up");
+    return status;
+}
+
+nt_status nt_session_begin(nt_session *session, int argc, char **argv, const nt_syntax *syntax)
+{
+    NT_TRY(nt_comm_create(&session->comm));
+    nt_log_set_rank(session->comm->rank, session->comm->size);
+    nt_fault_set_rank(session->comm->rank);
+    nt_fault_point("run.init");
+    return nt_session_agree(session, nt_args_parse(&session->args, argc, argv, syntax));
+}
+
+/* --- config --- */
+
+static nt_status load_config(nt_session *session)
+{
+    const char *path = session->config_path = session->args.word[0];
+    NT_TRY(nt_config_load(&session->config, path, session->args.override, session->args.n_overrides,
+                          nt_all_sections));
+    NT_TRY(nt_config_text(session->config, &session->config_text));
+    session->run = nt_config_section(session->config, &nt_run_section);
+    session->data = nt_config_section(session->config, &nt_data_section);
+    session->optim = nt_config_section(session->config, &nt_optim_section);
+    session->checkpoint = nt_config_section(session->config, &nt_checkpoint_section);
+    NT_TRY(nt_run_name(session->config, path, session->name, sizeof session->name));
+    NT_TRY(nt_run_output(session->config, path, session->output, sizeof session->output));
+    return NT_OK;
+}
+
+nt_status nt_session_configure(nt_session *session)
+{
+    NT_TRY(nt_session_agree(session, load_config(session)));
+    nt_status status =
+        nt_comm_same(session->comm, session->config_text, strlen(session->config_text), "the configuration");
+    session->agreed = status == NT_ERR_CONFIG;
+    NT_TRY(status);
+    NT_TRY(nt_watchdog_start(session->run->watchdog_s, session->exits.bark));
+    return NT_OK;
+}
+
+/* --- data --- */
+
+static nt_status open_parts(nt_session *session, bool valid)
+{
+    uint64_t seed = (uint64_t)session->run->seed;
+    NT_TRY(nt_dataset_open(&session->train, session->data, NT_SPLIT_TRAIN, seed));
+    if (valid) NT_TRY(nt_dataset_open(&session->valid, session->data, NT_SPLIT_VALID, seed));
+    if (session->valid) NT_TRY(nt_dataset_conform(session->valid, &session->train->spec));
+    return NT_OK;
+}
+
+static int64_t n_pieces(const nt_session *session)
+{
+    return session->run->accumulate > 0 ? session->run->accumulate : 1;
+}
+
+static nt_status make_train_feed(nt_session *session)
+{
+    const nt_data_options *data = session->data;
+    nt_feed_options options = {.batch = data->batch,
+                               .shuffle = data->shuffle,
+                               .drop_last = data->drop_last,
+                               .seed = (uint64_t)session->run->seed,
+                               .n_pieces = n_pieces(session),
+                               .depth = (int)data->prefetch};
+    NT_TRY(nt_feed_create(&session->train_feed, session->train, session->comm, &options));
+    return NT_OK;
+}
+
+static nt_status make_eval_feed(nt_session *session, nt_dataset *dataset)
+{
+    const nt_data_options *data = session->data;
+    nt_feed_options options = {.batch = data->eval_batch > 0 ? data->eval_batch : data->batch,
+                               .n_pieces = n_pieces(session),
+                               .depth = (int)data->prefetch};
+    NT_TRY(nt_feed_create(&session->valid_feed, dataset, session->comm, &options));
+    return NT_OK;
+}
+
+nt_status nt_session_open_data(nt_session *session, bool valid)
+{
+    nt_phase_enter("data");
+    nt_fault_point("run.data_open");
+    nt_status status = open_parts(session, valid);
+    if (status == NT_OK) status = make_train_feed(session);
+    if (status == NT_OK && session->valid) status = make_eval_feed(session, session->valid);
+    return nt_session_agree(session, status);
+}
+
+nt_status nt_session_open_for_eval(nt_session *session, bool valid)
+{
+    nt_phase_enter("data");
+    nt_status status = open_parts(session, valid);
+    if (status == NT_OK) status = make_eval_feed(session, session->valid ? session->valid : session->train);
+    return nt_session_agree(session, status);
+}
+
+/* --- model and backend --- */
+
+nt_status nt_session_open_model(nt_session *session)
+{
+    NT_BUG_UNLESS(session->train, "a model was asked for before the data were opened");
+    return nt_session_agree(session,
+                            nt_model_create(&session->model, session->config, &session->train->spec));
+}
+
+static nt_status make_backend(nt_session *session, const char *device)
+{
+    nt_backend_options options = {.threads = nt_topology_threads(session->comm, (int)session->run->threads),
+                                  .device = session->comm->local_rank,
+                                  .deterministic = true};
+    if (session->run->pin) NT_TRY(nt_topology_pin(session->comm, options.threads));
+    NT_TRY(nt_backend_create(&session->backend, device, &options));
+    return NT_OK;
+}
+
+nt_status nt_session_open_backend(nt_session *session)
+{
+    NT_TRY(nt_session_agree(session, make_backend(session, nt_run_devices[session->run->device])));
+    nt_comm_attach(session->comm, session->backend);
+    return NT_OK;
+}
+
+nt_status nt_session_open_backend_or_cpu(nt_session *session)
+{
+    if (nt_session_open_backend(session) == NT_OK) return NT_OK;
+    if (nt_session_is_root(session)) nt_warn("%s; planning for the cpu backend", nt_error_last()->message);
+    nt_error_clear();
+    session->agreed = false;
+    NT_TRY(nt_session_agree(session, make_backend(session, "cpu")));
+    nt_comm_attach(session->comm, session->backend);
+    return NT_OK;
+}
+
+/* --- the net --- */
+
+static nt_status make_net(nt_session *session, bool for_training, bool may_time, const char *tuning_text)
+{
+    NT_TRY(nt_tuning_create(&session->tuning, may_time));
+    if (tuning_text) NT_TRY(nt_tuning_parse(session->tuning, tuning_text));
+    nt_net_options options = {.seed = (uint64_t)session->run->seed,
+                              .tuning = session->tuning,
+                              .optim = for_training ? session->optim : NULL};
+    NT_TRY(nt_net_create(&session->net, session->model, session->backend, &options));
+    if (for_training) NT_TRY(nt_feed_want(session->train_feed, session->net, NT_MODE_TRAIN));
+    if (session->valid_feed) NT_TRY(nt_feed_want(session->valid_feed, session->net, NT_MODE_EVAL));
+    NT_TRY(nt_net_build(session->net));
+    return NT_OK;
+}
+
+/* Rank 0's choices to everyone, as malloc'ed text. */
+static nt_status share_tuning(nt_session *session, char **text)
+{
+    int64_t n_bytes = 0;
+    if (session->comm->rank == 0) {
+        NT_TRY(nt_tuning_text(session->tuning, text));
+        n_bytes = (int64_t)strlen(*text) + 1;
+    }
+    NT_TRY(nt_comm_host_broadcast(session->comm, &n_bytes, sizeof n_bytes, 0));
+    if (session->comm->rank != 0) *text = malloc((size_t)n_bytes);
+    NT_CHECK_ALLOC(*text, n_bytes);
+    NT_TRY(nt_comm_host_broadcast(session->comm, *text, (size_t)n_bytes, 0));
+    return NT_OK;
+}
+
+/* What a rank's flat arenas look like: equal on all ranks, or the gradients of different weights would be
+ * added. */
+static nt_status check_same_slots(nt_session *session)
+{
+    int n = nt_net_n_slots(session->net);
+    int64_t *place = calloc((size_t)n + 1, 3 * sizeof *place);
+    NT_CHECK_ALLOC(place, (size_t)n * 3 * sizeof *place);
+    for (int i = 0; i < n; i++) {
+        const nt_slot *slot = nt_net_get_slot(session->net, i);
+        memcpy(&place[3 * i], (int64_t[]){slot->offset, slot->n_elems, (int64_t)slot->tensor.n_bytes},
+               3 * sizeof *place);
+    }
+    nt_status status = nt_comm_same(session->comm, place, (size_t)n * 3 * sizeof *place,
+                                    "the layout of parameters (are the hosts' processors of one kind?)");
+    free(place);
+    session->agreed = status == NT_ERR_CONFIG;
+    return status;
+}
+
+nt_status nt_session_build(nt_session *session, bool for_training, const char *tuning_text)
+{
+    char *shared = NULL;
+    bool first = session->comm->rank == 0;
+    nt_phase_enter("compile");
+    nt_status mine = first ? make_net(session, for_training, session->run->autotune, tuning_text) : NT_OK;
+    NT_TRY(nt_session_agree(session, mine));
+    NT_TRY(share_tuning(session, &shared));
+    nt_phase_enter("compile");
+    mine = first ? NT_OK : make_net(session, for_training, false, shared);
+    free(shared);
+    NT_TRY(nt_session_agree(session, mine));
+    NT_TRY(check_same_slots(session));
+    return NT_OK;
+}
+
+void nt_session_end(nt_session *session)
+{
+    nt_feed_destroy(session->train_feed);
+    nt_feed_destroy(session->valid_feed);
+    nt_net_destroy(session->net);
+    if (session->tuning) nt_tuning_destroy(session->tuning);
+    nt_backend_destroy(session->backend);
+    if (session->model) nt_model_destroy(session->model);
+    if (session->train) nt_dataset_close(session->train);
+    if (session->valid) nt_dataset_close(session->valid);
+    free(session->config_text);
+    if (session->config) nt_config_destroy(session->config);
+    nt_watchdog_stop();
+    nt_args_free(&session->args);
+    if (session->comm) nt_comm_destroy(session->comm);
+    *session = (nt_session){0};
+}
