@@ -1,5 +1,6 @@
 /* What layers mean: output shapes, parameters, their initialisation, options from a config, and what is said
  * about the ones that cannot be. */
+#include "core/init.h"
 #include "core/layer.h"
 #include "core/model.h"
 #include "tests/unit/op_cases.h"
@@ -227,7 +228,7 @@ static void initialisation_follows_the_fans(void **state)
                                  .stride = {1, 1},
                                  .dilation = {1, 1},
                                  .groups = 2,
-                                 .init = {.type = 2, .gain = NAN, .bias = 0.25}}; /* xavier */
+                                 .init = {.type = NT_INIT_CHOICE_XAVIER, .gain = NAN, .bias = 0.25}};
     const op_case conv = {"conv", "conv2d", &o, 1, 1, {MAP(4, 7, 7)}};
     nt_layer layer = infer_case(&conv, false, &status);
     assert_int_equal(layer.param[0].init.type, NT_INIT_XAVIER);
