@@ -157,8 +157,21 @@ static nt_status read_element(const nt_option *option, char *text, void *array, 
     }
 }
 
-/* The elements of every kind of list are 8 bytes each. Its length is limited so that it still fits on a line
- * after nt_option_write brought its numbers into their one form. */
+/* Lists are limited so that what nt_option_write makes of them still fits on a line: numbers take at most 26
+ * characters each with their comma, names as many as they have and two. */
+#define MAX_NUMBERS (NT_INI_MAX_VALUE_BYTES / 26)
+
+static nt_status check_names(const char *const *name, int n)
+{
+    size_t n_bytes = 0;
+    for (int i = 0; i < n; i++)
+        n_bytes += strlen(name[i]) + 2;
+    NT_CHECK(n_bytes <= NT_INI_MAX_VALUE_BYTES, NT_ERR_CONFIG, "is too long a list (%zu bytes, at most %d)",
+             n_bytes, NT_INI_MAX_VALUE_BYTES);
+    return NT_OK;
+}
+
+/* The elements of every kind of list are 8 bytes each. */
 static nt_status read_elements(const nt_option *option, nt_pool *pool, const char *text, int *n, void **array)
 {
     _Static_assert(sizeof(double) == 8 && sizeof(int64_t) == 8 && sizeof(char *) <= 8, "elements of 8 bytes");
@@ -169,15 +182,15 @@ static nt_status read_elements(const nt_option *option, nt_pool *pool, const cha
     size_t n_elems = 1;
     for (const char *p = text; *p; p++)
         n_elems += *p == ',';
-    size_t n_bytes = strlen(text), room = option->type == NT_OPTION_NAMES ? NT_INI_MAX_VALUE_BYTES : 1000;
-    NT_CHECK(n_bytes + n_elems <= room, NT_ERR_CONFIG, "is too long a list (%d elements)", (int)n_elems);
-    char *copy = nt_pool_text(pool, text, n_bytes), *element;
+    NT_CHECK(option->type == NT_OPTION_NAMES || n_elems <= MAX_NUMBERS, NT_ERR_CONFIG,
+             "is too long a list (%zu numbers, at most %d)", n_elems, MAX_NUMBERS);
+    char *copy = nt_pool_text(pool, text, strlen(text)), *element;
     void *elements = nt_pool_alloc(pool, 8 * n_elems);
     NT_CHECK_ALLOC(copy && elements, 8 * n_elems);
     for (char *rest = copy; (element = next_element(&rest)); ++*n)
         NT_TRY(read_element(option, element, elements, *n));
     *array = elements;
-    return NT_OK;
+    return option->type == NT_OPTION_NAMES ? check_names(elements, *n) : NT_OK;
 }
 
 static nt_status read_list(const nt_option *option, nt_pool *pool, const char *text, void *at)
@@ -234,8 +247,9 @@ static bool is_list(const nt_option *option)
 nt_status nt_option_set(const nt_option *option, nt_pool *pool, const char *text, void *out)
 {
     void *at = (char *)out + option->offset;
-    bool may_be_empty = option->type == NT_OPTION_STRING || is_list(option);
-    if (!*text && (!may_be_empty || (option->flags & NT_OPTION_REQUIRED)))
+    bool required = option->flags & NT_OPTION_REQUIRED;
+    bool may_be_unset = option->type == NT_OPTION_STRING && !option->def;
+    if (!*text && (required || !(may_be_unset || is_list(option))))
         NT_FAIL(NT_ERR_CONFIG, "must have a value");
     switch (option->type) {
     case NT_OPTION_INT:
