@@ -228,9 +228,8 @@ static nt_status pin_to_slice(const nt_comm *comm, int threads, const core *core
 }
 
 /* Why this rank is not to be pinned; NULL if it is. */
-static const char *reason_not_to_pin(const nt_comm *comm, const places *where)
+static const char *reason_not_to_pin(const places *where)
 {
-    if (comm->local_size == 1) return "it is the only rank of this host";
     if (where->own) return "the launcher has chosen this rank's cores";
     if (where->keep_off) return "mpirun was told to bind to nothing";
     if (quota_cores() > 0) return "a CPU quota is set, so others use the cores too";
@@ -242,7 +241,7 @@ nt_status nt_topology_pin(const nt_comm *comm, int threads)
     NT_BUG_UNLESS(threads >= 1, "%d threads", threads);
     places where;
     NT_CHECK(find_places(&where), NT_ERR_UNAVAILABLE, "cannot read the affinity mask: %s", strerror(errno));
-    const char *reason = reason_not_to_pin(comm, &where);
+    const char *reason = reason_not_to_pin(&where);
     if (reason) {
         nt_debug("not pinned: %s", reason);
         return NT_OK;

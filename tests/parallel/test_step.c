@@ -262,6 +262,34 @@ static void test_buckets_refuse_holes(nt_comm *comm)
     toy_destroy(&job);
 }
 
+/* A statistic that is not finite makes the verdict not finite, though it is no part of the norm. */
+static void fault_93_broken_statistic(nt_comm *comm)
+{
+    toy_options options = {.backend = "ref", .batchnorm = true, .pieces = 1, .nan_sample = -1};
+    EXPECT_OK(comm, toy_create(&job, comm, &options));
+    nt_buckets *buckets;
+    EXPECT_OK(comm, nt_buckets_create(&buckets, job.net, comm, 1));
+    int s = 0;
+    while (nt_net_get_slot(job.net, s)->role != NT_PARAM_STAT)
+        s++;
+    float *grads = nt_net_grads(job.net), bad[2] = {3, INFINITY};
+    for (int k = 0; k < 2; k++) {
+        double sum;
+        const char *name;
+        EXPECT_OK(comm, nt_net_zero_grads(job.net));
+        grads[nt_net_get_slot(job.net, s)->offset] = bad[k];
+        EXPECT_OK(comm, nt_buckets_ready(buckets, 0, nt_net_n_elems(job.net)));
+        EXPECT_OK(comm, nt_buckets_finish(buckets, &sum));
+        EXPECT(comm, k == 0 ? sum == 0 : !isfinite(sum), "statistic %g: sum of squares %g", (double)bad[k],
+               sum);
+        EXPECT_OK(comm, nt_buckets_blame(buckets, &name));
+        EXPECT(comm, k == 0 ? !name : name && strcmp(name, "hidden.bn.running_mean") == 0, "blamed: %s",
+               name ? name : "none");
+    }
+    nt_buckets_destroy(buckets);
+    toy_destroy(&job);
+}
+
 /* A communicator that counts what is asked of it. */
 static struct {
     const nt_comm_ops *real;
@@ -381,6 +409,7 @@ int main(void)
         {"fault_102_all_ranks_make_the_same_calls", fault_102_all_ranks_make_the_same_calls},
         {"fault_93_nan_ends_the_step_on_all_ranks", fault_93_nan_ends_the_step_on_all_ranks},
         {"fault_93_nan_is_skipped_by_all_ranks", fault_93_nan_is_skipped_by_all_ranks},
+        {"fault_93_broken_statistic", fault_93_broken_statistic},
         {"fault_93_broken_weight_of_one_rank", fault_93_broken_weight_of_one_rank},
     };
     return parallel_main(tests, (int)(sizeof tests / sizeof tests[0]));
