@@ -67,6 +67,7 @@ nt_status nt_labels_read(nt_labels *labels, nt_column *column)
     for (int64_t first = 0; first < n && status == NT_OK; first += block_rows) {
         int64_t rows = n - first < block_rows ? n - first : block_rows;
         status = nt_column_read_integers(column, first, rows, block);
+        if (status != NT_OK) (void)nt_error_prefix(status, "class labels: ");
         if (status == NT_OK) status = take_block(labels, column, first, rows, k, block);
     }
     free(block);
