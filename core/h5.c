@@ -213,7 +213,9 @@ static nt_status create_library_side(nt_h5 *file)
 {
     NT_CHECK(library_good, NT_ERR_UNAVAILABLE, "the HDF5 library cannot be started");
     hid_t fapl = nt_h5_driver_access(file->io), fcpl = H5Pcreate(H5P_FILE_CREATE);
-    if (fapl >= 0 && fcpl >= 0 && H5Pset_obj_track_times(fcpl, false) >= 0)
+    /* attributes of the root stay in its header, one checksummed block, unless they are large */
+    if (fapl >= 0 && fcpl >= 0 && H5Pset_obj_track_times(fcpl, false) >= 0 &&
+        H5Pset_attr_phase_change(fcpl, 64, 48) >= 0)
         file->id = H5Fcreate(file->path, H5F_ACC_TRUNC, fcpl, fapl);
     const char *reason = file->id < 0 ? nt_h5_reason() : "";
     if (fapl >= 0) (void)H5Pclose(fapl);

@@ -62,7 +62,7 @@ static nt_status open_object(nt_h5_set *set)
 }
 
 /* Only whole IEEE floats and two's complement integers count as numbers. */
-static nt_h5_elem classify(hid_t type, bool *swap)
+static nt_h5_elem classify(hid_t type, size_t n_bytes, bool *swap)
 {
     const struct {
         hid_t little, big;
@@ -76,6 +76,7 @@ static nt_h5_elem classify(hid_t type, bool *swap)
     const bool here_little = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__;
     *swap = false;
     for (int i = 0; i < NT_H5_N_ELEMS; i++) {
+        if (nt_h5_elem_bytes((nt_h5_elem)i) != n_bytes) continue;
         bool little = H5Tequal(type, known[i].little) > 0, big = H5Tequal(type, known[i].big) > 0;
         if (!little && !big) continue;
         *swap = nt_h5_elem_bytes((nt_h5_elem)i) > 1 && little != here_little;
@@ -97,7 +98,7 @@ static nt_status look_at_type(nt_h5_set *set)
     SET_CHECK(type >= 0, "has an unreadable type (HDF5: %s)", nt_h5_reason());
     bool swap;
     size_t n_bytes = H5Tget_size(type);
-    set->elem = classify(type, &swap);
+    set->elem = classify(type, n_bytes, &swap);
     set->info.type_class = class_of(type, set->elem);
     set->info.native_order = !swap;
     (void)H5Tclose(type);

@@ -152,6 +152,24 @@ static herr_t take_name(hid_t group, const char *name, const H5L_info_t *info, v
     return 0;
 }
 
+static nt_status iterate(nt_h5 *file, hid_t id, const char *group, int max, name_list *list)
+{
+    H5G_info_t info;
+    hsize_t at = 0;
+    NT_CHECK(H5Gget_info(id, &info) >= 0, NT_ERR_DATA, "%s: group '%s' is damaged (HDF5: %s)", file->label,
+             group, nt_h5_reason());
+    NT_CHECK(info.nlinks <= (hsize_t)max, NT_ERR_DATA,
+             "%s: group '%s' holds %llu objects; at most %d are possible", file->label, group,
+             (unsigned long long)info.nlinks, max);
+    size_t n_bytes = ((size_t)info.nlinks + 1) * sizeof *list->name;
+    list->max = (int)info.nlinks;
+    list->name = calloc(1, n_bytes);
+    NT_CHECK_ALLOC(list->name, n_bytes);
+    NT_CHECK(H5Literate(id, H5_INDEX_NAME, H5_ITER_NATIVE, &at, take_name, list) >= 0, NT_ERR_DATA,
+             "%s: group '%s' cannot be listed (HDF5: %s)", file->label, group, nt_h5_reason());
+    return NT_OK;
+}
+
 static nt_status list_group(nt_h5 *file, const char *group, int max, name_list *list)
 {
     char path[NT_H5_PATH_BYTES];
@@ -159,24 +177,16 @@ static nt_status list_group(nt_h5 *file, const char *group, int max, name_list *
     NT_TRY(nt_h5_resolve(file, group, path, &found));
     hid_t id = found ? H5Gopen2(file->id, path, H5P_DEFAULT) : -1;
     NT_CHECK(id >= 0, NT_ERR_DATA, "%s: there is no group '%s'", file->label, group);
-    H5G_info_t info;
-    hsize_t at = 0;
-    bool fits = H5Gget_info(id, &info) >= 0 && info.nlinks <= (hsize_t)max;
-    bool ok = fits && H5Literate(id, H5_INDEX_NAME, H5_ITER_NATIVE, &at, take_name, list) >= 0;
+    nt_status status = iterate(file, id, group, max, list);
     (void)H5Gclose(id);
-    NT_CHECK(fits, NT_ERR_DATA, "%s: group '%s' holds more than %d objects", file->label, group, max);
-    NT_CHECK(ok, NT_ERR_DATA, "%s: group '%s' cannot be listed (HDF5: %s)", file->label, group,
-             nt_h5_reason());
-    return NT_OK;
+    return status;
 }
 
 nt_status nt_h5_list(nt_h5 *file, const char *group, int max, char ***names, int *n_names)
 {
     *names = NULL;
     *n_names = 0;
-    size_t n_bytes = ((size_t)max + 1) * sizeof(char *);
-    name_list list = {.name = calloc(1, n_bytes), .max = max};
-    NT_CHECK_ALLOC(list.name, n_bytes);
+    name_list list = {0};
     nt_h5_enter();
     nt_status status = list_group(file, group, max, &list);
     nt_h5_leave();

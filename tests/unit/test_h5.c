@@ -386,7 +386,7 @@ static void names_are_found_and_listed(void **state)
     assert_int_equal(n, 2);
     assert_true(strcmp(names[0], "label") == 0 || strcmp(names[1], "label") == 0);
     nt_h5_free_list(names, n);
-    assert_fails(nt_h5_list(file, "/train", 1, &names, &n), NT_ERR_DATA, "more than 1");
+    assert_fails(nt_h5_list(file, "/train", 1, &names, &n), NT_ERR_DATA, "at most 1 are");
     assert_fails(nt_h5_list(file, "/nothing", 1, &names, &n), NT_ERR_DATA, "no group '/nothing'");
     nt_h5_close(file);
 }
