@@ -85,7 +85,6 @@ static nt_status inspect_dataset(const char *path)
     nt_data_options options;
     NT_TRY(nt_section_defaults(&nt_data_section, &options));
     options.file = (nt_names){.n = 1, .name = &path};
-    options.memory_mb = 0;
     NT_TRY(inspect_split(&options, NT_SPLIT_TRAIN));
     NT_TRY(inspect_split(&options, NT_SPLIT_VALID));
     printf("sound: every row was read\n");
