@@ -31,6 +31,7 @@ typedef struct pair_spec {
     int n_inputs, n_params;
     nt_tensor x[PAIR_MAX_INPUTS];  /* nt_tensor_plain(...); data: given values, or NULL for random ones */
     bool blocked[PAIR_MAX_INPUTS]; /* on cpu in the layout of a convolution's output */
+    bool flattened;                /* x[0] arrives as (N, C H W), in the layout it had before */
     bool no_dx;                    /* dx[0] is not needed */
     bool in_place;                 /* y on x[0], dx[0] on dy, where the flags allow it */
     int param_spread;              /* 1: parameters in [0.5, 1.5) (variances), else in [-1, 1) */
@@ -128,6 +129,9 @@ static inline void pair_setup(pair_side *s, const char *name, const pair_spec *s
     for (int i = 0; i < spec->n_inputs; i++) {
         s->x[i] = nt_tensor_plain(spec->x[i].dtype, spec->x[i].shape);
         if (cpu && spec->blocked[i]) pair_conv_layout(s->backend, &s->x[i], tuning);
+        if (spec->flattened)
+            s->x[i].shape =
+                nt_shape_of(2, s->x[i].shape.dim[0], nt_shape_elems(s->x[i].shape) / s->x[i].shape.dim[0]);
         s->need_dx[i] = !spec->inference && spec->x[i].dtype == NT_F32 && !(i == 0 && spec->no_dx);
     }
     for (int i = 0; i < spec->n_params; i++)
@@ -239,6 +243,8 @@ static inline void pair_activation(pair_side *s, const nt_activation_options *o,
                      .y = s->op.y,
                      .dy = s->op.dy};
     pair_ok(nt_op_create(&s->act, "activation"));
+    s->act.y = s->op.y;
+    s->act.dy = s->op.dy;
     pair_ok(nt_op_bind(&s->act));
     pair_ok(backward ? nt_op_backward(&s->act, &pass) : nt_op_forward(&s->act, &pass));
     nt_op_destroy(&s->act);

@@ -11,7 +11,9 @@
 #include <sys/mman.h>
 
 static const nt_op_impl *const impls[] = {
-    &nt_cpu_conv2d,
+    &nt_cpu_input,           &nt_cpu_conv2d,  &nt_cpu_linear,        &nt_cpu_max_pool,   &nt_cpu_avg_pool,
+    &nt_cpu_global_avg_pool, &nt_cpu_flatten, &nt_cpu_batchnorm,     &nt_cpu_activation, &nt_cpu_add,
+    &nt_cpu_concat,          &nt_cpu_dropout, &nt_cpu_cross_entropy,
 };
 
 enum { HUGE_PAGE = 2 << 20 };
@@ -118,7 +120,7 @@ static bool cpu_fuses(const nt_backend *backend, const char *kind, const void *o
                       const nt_activation_options *activation, bool training)
 {
     (void)options, (void)training;
-    static const char *const kinds[] = {"linear", "batchnorm", "add"};
+    static const char *const kinds[] = {"batchnorm", "add", "max_pool"};
     if (activation->function != NT_ACT_RELU || !cpu_find_op(backend, kind)) return false;
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (strcmp(kind, kinds[i]) == 0) return true;
@@ -132,7 +134,7 @@ typedef struct flat {
     const nt_update *u;
     float *p, *s1, *s2;
     const float *a, *b;
-    double *partial;
+
 } flat;
 
 static void sum_range(void *arg, int64_t begin, int64_t end)
@@ -190,6 +192,24 @@ static nt_status cpu_update(nt_backend *backend, const nt_update *u, void *p, co
     flat f = {.vec = cpu->vec, .u = u, .p = p, .a = g, .s1 = s1, .s2 = s2};
     nt_cpu_parallel(cpu, n, update_range, &f);
     return NT_OK;
+}
+
+typedef struct relu_work {
+    const nt_vec_ops *vec;
+    float *dx;
+    const float *dy, *y;
+} relu_work;
+
+static void relu_range(void *arg, int64_t begin, int64_t end)
+{
+    const relu_work *r = arg;
+    r->vec->relu_backward(r->dx + begin, r->dy + begin, r->y + begin, end - begin);
+}
+
+void nt_cpu_relu_backward(const nt_cpu *cpu, float *dx, const float *dy, const float *y, int64_t n)
+{
+    relu_work r = {cpu->vec, dx, dy, y};
+    nt_cpu_parallel(cpu, n, relu_range, &r);
 }
 
 void nt_cpu_parallel(const nt_cpu *cpu, int64_t n, nt_cpu_range_fn fn, void *arg)

@@ -1,10 +1,9 @@
 /* What the files of the cpu backend share: its state, layouts, and oneDNN primitives tied to tensors.
  *
- * A layout is a oneDNN memory descriptor (or panels of a linear layer's weights, see panels.h), interned in
- * the backend, so that two tensors have the same layout exactly if the pointers are equal; NULL is plain.
- * A tensor's shape and its descriptor's dimensions may differ in how they are grouped, never in order:
- * flatten leaves a (N, C, H, W) descriptor under a shape (N, F), and grouped weights have five dimensions
- * under a shape of four. */
+ * A layout is a oneDNN memory descriptor, interned in the backend, so that two tensors have the same layout
+ * exactly if the pointers are equal; NULL is plain. A tensor's shape and its descriptor's dimensions may
+ * differ in how they are grouped, never in order: flatten leaves a (N, C, H, W) descriptor under a shape (N,
+ * F), and grouped weights have five dimensions under a shape of four. */
 #ifndef NT_CORE_BACKENDS_CPU_CPU_H
 #define NT_CORE_BACKENDS_CPU_CPU_H
 
@@ -13,8 +12,7 @@
 #include "core/backends/cpu/vec.h"
 
 struct nt_layout {
-    nt_md md;                       /* NULL: panels */
-    const struct nt_panels *panels; /* NULL: md */
+    nt_md md;
     nt_layout *next;
 };
 
@@ -50,7 +48,6 @@ NT_MUST nt_status nt_cpu_md_of(nt_cpu *cpu, nt_md *out, const nt_tensor *t);
 NT_MUST nt_status nt_cpu_set_md(nt_cpu *cpu, nt_tensor *t, nt_md md);
 /* Gives a tensor the layout of another one of the same number of elements. */
 void nt_cpu_copy_layout(nt_tensor *t, const nt_tensor *like);
-NT_MUST nt_status nt_cpu_set_panels(nt_cpu *cpu, nt_tensor *t, const struct nt_panels *panels);
 void nt_cpu_free_layouts(nt_cpu *cpu);
 /* Whether md is the format of `tag` (for its own dimensions). */
 bool nt_cpu_md_has_tag(nt_md md, dnnl_format_tag_t tag);
@@ -135,10 +132,31 @@ void nt_cpu_parallel(const nt_cpu *cpu, int64_t n, nt_cpu_range_fn fn, void *arg
 /* dx = y > 0 ? dy : 0 */
 void nt_cpu_relu_backward(const nt_cpu *cpu, float *dx, const float *dy, const float *y, int64_t n);
 
+/* ---- strips.c: a tensor as strips of channels, for the loops of batchnorm and pooling ---- */
+
+/* Strip (image i, group g) holds `rows` rows of `lanes` channels; row r begins at element
+ * i * image + g * group + r * pixel. Channels of group g start at g * width. A plain (N, C, H, W) has strips
+ * of one channel; `wide` says that its rows are neighbours and may be taken NT_LANES at a time. */
+typedef struct nt_cpu_strips {
+    int64_t images, groups, rows, channels;
+    int64_t image, group, pixel, width;
+    bool wide;
+    bool padded; /* the last group has lanes that are no channels, in memory too */
+} nt_cpu_strips;
+
+/* Of a tensor (N, C, ...); false for a layout that is not known here. */
+bool nt_cpu_strips_of(nt_cpu *cpu, const nt_tensor *t, nt_cpu_strips *out);
+/* Channels in group g. */
+static inline int nt_cpu_lanes(const nt_cpu_strips *s, int64_t g)
+{
+    int64_t left = s->channels - g * s->width;
+    return (int)(left < s->width ? left : s->width);
+}
+
 /* ---- the operations ---- */
 
 extern const nt_op_impl nt_cpu_conv2d, nt_cpu_linear, nt_cpu_max_pool, nt_cpu_avg_pool,
     nt_cpu_global_avg_pool, nt_cpu_batchnorm, nt_cpu_activation, nt_cpu_add, nt_cpu_flatten, nt_cpu_input,
-    nt_cpu_dropout, nt_cpu_concat, nt_cpu_cross_entropy, nt_cpu_mse, nt_cpu_bce;
+    nt_cpu_dropout, nt_cpu_concat, nt_cpu_cross_entropy;
 
 #endif

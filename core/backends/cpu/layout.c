@@ -4,33 +4,24 @@
  * looking through the list is cheaper than owning each of them somewhere. */
 #include "core/backends/cpu/cpu.h"
 
-#include "core/backends/cpu/panels.h"
-
 #include <stdlib.h>
 #include <string.h>
-
-static nt_status add_layout(nt_cpu *cpu, nt_layout **out, nt_layout value)
-{
-    nt_layout *layout = malloc(sizeof *layout);
-    NT_CHECK_ALLOC(layout, sizeof *layout);
-    *layout = value;
-    layout->next = cpu->layouts;
-    cpu->layouts = layout;
-    *out = layout;
-    return NT_OK;
-}
 
 /* The layout of a descriptor, even of a plain one. */
 static nt_status intern(nt_cpu *cpu, const nt_layout **out, nt_md md)
 {
     for (const nt_layout *l = cpu->layouts; l; l = l->next)
-        if (l->md && dnnl_memory_desc_equal(l->md, md)) {
+        if (dnnl_memory_desc_equal(l->md, md)) {
             *out = l;
             return NT_OK;
         }
-    nt_layout *added = NULL;
-    NT_TRY(add_layout(cpu, &added, (nt_layout){0}));
-    NT_DNNL(nt_dnnl_md_clone(&added->md, md));
+    nt_layout *added = calloc(1, sizeof *added);
+    NT_CHECK_ALLOC(added, sizeof *added);
+    dnnl_status_t status = nt_dnnl_md_clone(&added->md, md);
+    if (status != dnnl_success) free(added);
+    NT_DNNL(status);
+    added->next = cpu->layouts;
+    cpu->layouts = added;
     *out = added;
     return NT_OK;
 }
@@ -40,7 +31,6 @@ void nt_cpu_free_layouts(nt_cpu *cpu)
     for (nt_layout *l = cpu->layouts, *next; l; l = next) {
         next = l->next;
         nt_dnnl_md_destroy(l->md);
-        nt_panels_destroy((struct nt_panels *)l->panels);
         free(l);
     }
     cpu->layouts = NULL;
@@ -81,7 +71,6 @@ nt_status nt_cpu_md_plain(nt_cpu *cpu, nt_md *out, nt_md like)
 nt_status nt_cpu_md_of(nt_cpu *cpu, nt_md *out, const nt_tensor *t)
 {
     if (!t->layout) return md_row_major(cpu, out, t->shape.n_dims, t->shape.dim);
-    NT_BUG_UNLESS(t->layout->md, "a tensor in panels has no descriptor");
     *out = t->layout->md;
     return NT_OK;
 }
@@ -100,26 +89,6 @@ void nt_cpu_copy_layout(nt_tensor *t, const nt_tensor *like)
 {
     t->layout = like->layout;
     t->n_bytes = like->n_bytes;
-}
-
-nt_status nt_cpu_set_panels(nt_cpu *cpu, nt_tensor *t, const struct nt_panels *panels)
-{
-    t->n_bytes = nt_panels_bytes(panels);
-    for (const nt_layout *l = cpu->layouts; l; l = l->next)
-        if (l->panels && nt_panels_equal(l->panels, panels)) {
-            t->layout = l;
-            return NT_OK;
-        }
-    struct nt_panels *copy;
-    NT_TRY(nt_panels_copy(&copy, panels));
-    nt_layout *added = NULL;
-    nt_status status = add_layout(cpu, &added, (nt_layout){.panels = copy});
-    if (status != NT_OK) {
-        nt_panels_destroy(copy);
-        return status;
-    }
-    t->layout = added;
-    return NT_OK;
 }
 
 bool nt_cpu_md_has_tag(nt_md md, dnnl_format_tag_t tag)
@@ -156,10 +125,6 @@ done:
 nt_status nt_cpu_to_plain(nt_backend *backend, void *host, const nt_tensor *t)
 {
     nt_cpu *cpu = backend->state;
-    if (t->layout->panels) {
-        NT_TRY(nt_panels_unpack(cpu, t->layout->panels, host, t->data));
-        return NT_OK;
-    }
     nt_md plain;
     NT_TRY(nt_cpu_md_plain(cpu, &plain, t->layout->md));
     NT_TRY(nt_cpu_reorder_now(cpu, t->layout->md, t->data, plain, host));
@@ -169,10 +134,6 @@ nt_status nt_cpu_to_plain(nt_backend *backend, void *host, const nt_tensor *t)
 nt_status nt_cpu_from_plain(nt_backend *backend, nt_tensor *t, const void *host)
 {
     nt_cpu *cpu = backend->state;
-    if (t->layout->panels) {
-        NT_TRY(nt_panels_pack(cpu, t->layout->panels, t->data, host));
-        return NT_OK;
-    }
     nt_md plain;
     NT_TRY(nt_cpu_md_plain(cpu, &plain, t->layout->md));
     NT_TRY(nt_cpu_reorder_now(cpu, plain, host, t->layout->md, t->data));

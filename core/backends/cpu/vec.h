@@ -11,6 +11,35 @@
 
 #include <stdint.h>
 
+/* Channels that the loops of batchnorm and pooling take at a time: a block of nChw16c. */
+#define NT_LANES 16
+
+/* What a strip of up to NT_LANES channels is normalised with: y = (x - mean) factor + bias. */
+typedef struct nt_vec_norm {
+    int lanes;      /* channels in use */
+    int64_t stride; /* elements from one row to the next */
+    bool relu;
+    float mean[NT_LANES], factor[NT_LANES], bias[NT_LANES];
+    /* Backward: dx = factor dz - (x - mean) slope - offset, dz = dy where y > 0 (with relu). */
+    float slope[NT_LANES], offset[NT_LANES];
+} nt_vec_norm;
+
+/* A window over a plane (height, width) of up to NT_LANES channels. */
+typedef struct nt_vec_window {
+    int lanes;     /* channels in use */
+    bool relu;     /* max_pool: y = max(y, 0) */
+    bool covers;   /* windows cover every element of x exactly once: backward assigns, else it adds */
+    int64_t pixel; /* elements from one position to the next, of x and y */
+    int64_t size[2], out[2], kernel[2], stride[2], pad[2]; /* of x, of y; pad: before */
+} nt_vec_window;
+
+/* A dropout mask: kept elements are `scale`, the others 0; core/layers/dropout.h. */
+typedef struct nt_vec_mask {
+    uint64_t seed;
+    uint32_t id, sample, epoch, threshold;
+    float scale;
+} nt_vec_mask;
+
 typedef struct nt_vec_ops {
     const char *name;
     void (*add)(float *y, const float *a, const float *b, int64_t n);              /* y = a + b */
@@ -24,8 +53,31 @@ typedef struct nt_vec_ops {
     void (*leaky)(float *y, const float *x, float slope, int64_t n);
     void (*leaky_backward)(float *dx, const float *dy, const float *x, float slope, int64_t n);
     void (*threshold)(float *y, const float *x, int64_t n); /* x >= 0 ? 1 : 0 */
+    void (*logistic)(float *y, const float *x, float beta, int64_t n);
     void (*logistic_backward)(float *dx, const float *dy, const float *y, float beta, int64_t n);
+    void (*tanh)(float *y, const float *x, int64_t n);
+    void (*tanh_backward)(float *dx, const float *dy, const float *y, int64_t n);
+    void (*elu)(float *y, const float *x, float alpha, int64_t n);
+    void (*elu_backward)(float *dx, const float *dy, const float *y, float alpha, int64_t n);
+    void (*gelu)(float *y, const float *x, int64_t n);
+    void (*gelu_backward)(float *dx, const float *dy, const float *x, int64_t n);
+    void (*silu)(float *y, const float *x, int64_t n);
+    void (*silu_backward)(float *dx, const float *dy, const float *x, int64_t n);
+    void (*exp_shifted)(float *y, const float *x, float shift, int64_t n); /* y = exp(x - shift) */
+    void (*dropout_mask)(float *mask, const nt_vec_mask *m, int64_t n);
     double (*sum_squares)(const float *x, int64_t n);
+    /* Batch normalisation of up to 16 channels side by side. sum: of d and d^2, d = x - mean; backward
+     * of dz and dz d. */
+    void (*norm_sums)(float sum[2][NT_LANES], const nt_vec_norm *h, const float *x, int64_t rows);
+    void (*norm_apply)(float *y, const nt_vec_norm *h, const float *x, int64_t rows);
+    void (*norm_backward_sums)(float sum[2][NT_LANES], const nt_vec_norm *h, const float *dy, const float *x,
+                               int64_t rows);
+    void (*norm_backward)(float *dx, const nt_vec_norm *h, const float *dy, const float *x, int64_t rows);
+    /* Pooling of a plane. tap: which element of its window y is. */
+    void (*max_pool)(const nt_vec_window *w, float *y, int32_t *tap, const float *x);
+    void (*max_pool_backward)(const nt_vec_window *w, float *dx, const float *dy, const int32_t *tap);
+    void (*avg_pool)(const nt_vec_window *w, float *y, const float *x);
+    void (*avg_pool_backward)(const nt_vec_window *w, float *dx, const float *dy);
     void (*sgd)(const nt_update *u, float *p, const float *g, float *velocity, int64_t n);
     void (*adam)(const nt_update *u, float *p, const float *g, float *m, float *v, int64_t n);
     void (*stat)(const nt_update *u, float *mean, const float *a, float *var, const float *b, int64_t n);

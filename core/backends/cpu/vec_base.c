@@ -1,6 +1,13 @@
 /* The loops of vec_body.h for any processor, and the choice among the tables. */
 #include "core/backends/cpu/vec.h"
 
+#include "core/rng.h"
+
+#include <math.h>
+#include <stdbool.h>
+
+#pragma GCC optimize("no-trapping-math") /* floating point exceptions are never looked at */
+
 #define NT_VEC_TABLE nt_vec_base
 #define NT_VEC_NAME  "base"
 #include "core/backends/cpu/vec_body.h"

@@ -6,6 +6,10 @@
  * version. Comparisons are written so that a NaN falls through to what keeps it. */
 #include <math.h>
 
+#include <stdbool.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
 #define EACH(i, n) _Pragma("GCC ivdep") for (int64_t i = 0; i < (n); i++)
 
 static void vec_add(float *y, const float *a, const float *b, int64_t n)
@@ -42,99 +46,57 @@ static void vec_affine_u8(float *y, const uint8_t *x, float scale, float shift, 
     EACH(i, n) y[i] = (float)x[i] * scale + shift;
 }
 
-static void vec_relu(float *y, const float *x, int64_t n)
+/* Channels side by side, as the compiler's vectors: one AVX-512 register, two of AVX2, four of the base set.
+ * A strip at the end of the channels has fewer lanes; the others are then zero and not stored. */
+#pragma GCC diagnostic ignored "-Wpsabi" /* vectors are passed to inlined functions only */
+typedef float lanes_f __attribute__((vector_size(4 * NT_LANES)));
+typedef int32_t lanes_i __attribute__((vector_size(4 * NT_LANES)));
+
+INLINE lanes_f lanes_load(const float *p, int lanes)
 {
-    EACH(i, n) y[i] = x[i] < 0 ? 0 : x[i];
+    lanes_f v = {0};
+    __builtin_memcpy(&v, p, (size_t)lanes * sizeof *p);
+    return v;
 }
 
-static void vec_relu_backward(float *dx, const float *dy, const float *y, int64_t n)
+INLINE lanes_i lanes_load_i(const int32_t *p, int lanes)
 {
-    EACH(i, n) dx[i] = y[i] <= 0 ? 0 : dy[i];
+    lanes_i v = {0};
+    __builtin_memcpy(&v, p, (size_t)lanes * sizeof *p);
+    return v;
 }
 
-static void vec_leaky(float *y, const float *x, float slope, int64_t n)
+INLINE void lanes_store(float *p, lanes_f v, int lanes)
 {
-    EACH(i, n) y[i] = x[i] > 0 ? x[i] : slope * x[i];
+    __builtin_memcpy(p, &v, (size_t)lanes * sizeof *p);
 }
 
-static void vec_leaky_backward(float *dx, const float *dy, const float *x, float slope, int64_t n)
+INLINE void lanes_store_i(int32_t *p, lanes_i v, int lanes)
 {
-    EACH(i, n) dx[i] = dy[i] * (x[i] > 0 ? 1 : slope);
+    __builtin_memcpy(p, &v, (size_t)lanes * sizeof *p);
 }
 
-static void vec_threshold(float *y, const float *x, int64_t n)
+INLINE lanes_i lanes_select_i(lanes_i mask, lanes_i a, lanes_i b)
 {
-    EACH(i, n) y[i] = x[i] >= 0 ? 1.0f : x[i] < 0 ? 0.0f : x[i];
+    return (mask & a) | (~mask & b);
 }
 
-static void vec_logistic_backward(float *dx, const float *dy, const float *y, float beta, int64_t n)
+INLINE lanes_f lanes_select(lanes_i mask, lanes_f a, lanes_f b)
 {
-    EACH(i, n) dx[i] = dy[i] * (beta * y[i] * (1.0f - y[i]));
+    return (lanes_f)lanes_select_i(mask, (lanes_i)a, (lanes_i)b);
 }
 
-/* Sixteen partial sums, added up pairwise at the end: the same result at every vector width. */
-static double vec_sum_squares(const float *x, int64_t n)
+/* 0 where mask is set, else v. */
+INLINE lanes_f lanes_unless(lanes_i mask, lanes_f v)
 {
-    double part[16] = {0};
-    int64_t i = 0;
-    for (; i + 16 <= n; i += 16)
-        EACH(j, 16) part[j] += (double)x[i + j] * (double)x[i + j];
-    for (int64_t j = 0; i + j < n; j++)
-        part[j] += (double)x[i + j] * (double)x[i + j];
-    for (int half = 8; half > 0; half /= 2)
-        for (int j = 0; j < half; j++)
-            part[j] += part[j + half];
-    return part[0];
+    return (lanes_f)(~mask & (lanes_i)v);
 }
 
-static void vec_sgd(const nt_update *u, float *p, const float *g, float *velocity, int64_t n)
-{
-    const float lr = u->lr, mu = u->momentum, decay = u->weight_decay, factor = u->grad_scale;
-    if (!velocity)
-        EACH(i, n) p[i] -= lr * (factor * g[i] + decay * p[i]);
-    else if (u->nesterov)
-        EACH(i, n)
-        {
-            float step = factor * g[i] + decay * p[i], v = mu * velocity[i] + step;
-            velocity[i] = v;
-            p[i] -= lr * (step + mu * v);
-        }
-    else
-        EACH(i, n)
-        {
-            float v = mu * velocity[i] + (factor * g[i] + decay * p[i]);
-            velocity[i] = v;
-            p[i] -= lr * v;
-        }
-}
-
-/* Kingma & Ba 2015, algorithm 1; decoupled decay: Loshchilov & Hutter 2019, algorithm 2. */
-static void vec_adam(const nt_update *u, float *p, const float *g, float *m, float *v, int64_t n)
-{
-    const float b1 = u->beta1, b2 = u->beta2, c1 = 1 - b1, c2 = 1 - b2, eps = u->eps;
-    const float rate = u->lr / u->correction1, root = 1 / u->correction2, factor = u->grad_scale;
-    const float coupled = u->decoupled ? 0 : u->weight_decay;
-    const float shrink = u->decoupled ? 1 - u->lr * u->weight_decay : 1;
-    EACH(i, n)
-    {
-        float grad = factor * g[i] + coupled * p[i];
-        float first = b1 * m[i] + c1 * grad, second = b2 * v[i] + c2 * (grad * grad);
-        m[i] = first;
-        v[i] = second;
-        p[i] = shrink * p[i] - rate * first / (sqrtf(second * root) + eps);
-    }
-}
-
-static void vec_stat(const nt_update *u, float *mean, const float *a, float *var, const float *b, int64_t n)
-{
-    const float momentum = u->momentum, unbias = u->correction1;
-    EACH(i, n)
-    {
-        float batch_var = (b[i] - a[i] * a[i]) * unbias;
-        mean[i] += momentum * a[i];
-        var[i] += momentum * (batch_var - var[i]);
-    }
-}
+#include "core/backends/cpu/vec_math.h"
+#include "core/backends/cpu/vec_norm.h"
+#include "core/backends/cpu/vec_pool.h"
+#include "core/backends/cpu/vec_random.h"
+#include "core/backends/cpu/vec_update.h"
 
 const nt_vec_ops NT_VEC_TABLE = {
     .name = NT_VEC_NAME,
@@ -149,8 +111,27 @@ const nt_vec_ops NT_VEC_TABLE = {
     .leaky = vec_leaky,
     .leaky_backward = vec_leaky_backward,
     .threshold = vec_threshold,
+    .logistic = vec_logistic,
     .logistic_backward = vec_logistic_backward,
+    .tanh = vec_tanh,
+    .tanh_backward = vec_tanh_backward,
+    .elu = vec_elu,
+    .elu_backward = vec_elu_backward,
+    .gelu = vec_gelu,
+    .gelu_backward = vec_gelu_backward,
+    .silu = vec_silu,
+    .silu_backward = vec_silu_backward,
+    .exp_shifted = vec_exp_shifted,
+    .dropout_mask = vec_dropout_mask,
     .sum_squares = vec_sum_squares,
+    .norm_sums = vec_norm_sums,
+    .norm_apply = vec_norm_apply,
+    .norm_backward_sums = vec_norm_backward_sums,
+    .norm_backward = vec_norm_backward,
+    .max_pool = vec_max_pool,
+    .max_pool_backward = vec_max_pool_backward,
+    .avg_pool = vec_avg_pool,
+    .avg_pool_backward = vec_avg_pool_backward,
     .sgd = vec_sgd,
     .adam = vec_adam,
     .stat = vec_stat,

@@ -1,0 +1,267 @@
+/* batchnorm, as core/layers/batchnorm.h defines it, with ReLU on top where it is fused.
+ *
+ * Group by group of channels: one pass over x for the statistics, one that writes y; in backward one over x
+ * and dy for the sums, one that writes dx. A group of a whole batch mostly stays in cache between its passes.
+ * The ReLU's mask is computed again from x, so nothing but the statistics is kept. oneDNN's fused version
+ * takes three passes forward, keeps a workspace, and its ReLU turns a NaN into 0.
+ *
+ * Sums are of x - pivot, where the pivot is the channel's first value, in float over one image's rows and in
+ * double over images: the variance does not cancel where the mean is large. What the mean loses when it is
+ * rounded to float is made up for in the bias. */
+#include "core/backends/cpu/cpu.h"
+
+#include "core/fallback.h"
+#include "core/layers/batchnorm.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+typedef struct norm {
+    nt_cpu_strips strips;
+    double eps, count; /* values per channel */
+    bool relu;
+} norm;
+
+/* Statistics of the batch, kept for backward: (2, C). */
+static double *saved_mean(const nt_op *op)
+{
+    return op->saved;
+}
+
+static double *saved_var(const nt_op *op)
+{
+    return (double *)op->saved + op->y.shape.dim[1];
+}
+
+static nt_status batchnorm_create(nt_op *op)
+{
+    const nt_batchnorm_options *o = op->options;
+    nt_cpu_strips strips;
+    if (!nt_cpu_strips_of(nt_cpu_of(op), &op->x[0], &strips)) {
+        NT_BUG_UNLESS(!op->activation, "layer %s: ReLU fused into a layout that is not known", op->name);
+        return nt_fallback_create(op, "batchnorm");
+    }
+    norm *b = calloc(1, sizeof *b);
+    NT_CHECK_ALLOC(b, sizeof *b);
+    op->state = b;
+    b->strips = strips;
+    b->eps = o->eps;
+    b->count = (double)nt_shape_elems(op->y.shape) / (double)op->y.shape.dim[1];
+    b->relu = op->activation != NULL;
+    nt_cpu_copy_layout(&op->y, &op->x[0]);
+    op->flags = op->training ? NT_OP_KEEPS_X | NT_OP_INPLACE_BACKWARD : NT_OP_INPLACE_FORWARD;
+    if (op->training) op->saved_bytes = (size_t)op->y.shape.dim[1] * 2 * sizeof(double);
+    return NT_OK;
+}
+
+static void batchnorm_destroy(nt_op *op)
+{
+    free(op->state);
+    op->state = NULL;
+}
+
+/* ---- one group of channels ---- */
+
+/* A plain (N, C, H, W) is taken NT_LANES neighbours of a channel at a time: `full` rows of that, then one
+ * short row of `rest` values. Others have `full` rows of their channels and no rest. */
+typedef struct walk {
+    int64_t full, stride;
+    int lanes, rest;
+} walk;
+
+static walk walk_of(const nt_cpu_strips *s, int64_t g)
+{
+    if (!s->wide) return (walk){s->rows, s->pixel, s->padded ? (int)s->width : nt_cpu_lanes(s, g), 0};
+    return (walk){s->rows / NT_LANES, NT_LANES, NT_LANES, (int)(s->rows % NT_LANES)};
+}
+
+/* Which channel lane v of group g is. */
+static int64_t channel_of(const nt_cpu_strips *s, int64_t g, int v)
+{
+    return s->wide ? g : g * s->width + v;
+}
+
+/* Adds the sums of one stretch to the channels' sums. */
+static void collect(const nt_cpu_strips *s, float part[2][NT_LANES], int lanes, double sum[2][NT_LANES])
+{
+    for (int v = 0; v < lanes; v++) {
+        sum[0][s->wide ? 0 : v] += (double)part[0][v];
+        sum[1][s->wide ? 0 : v] += (double)part[1][v];
+    }
+}
+
+/* The work of a pass over `rows` rows from element `at` on. */
+typedef struct job {
+    const nt_vec_ops *vec;
+    const float *x, *dy; /* dy NULL: forward */
+    float *out;          /* y or dx; NULL: only sums */
+    const nt_cpu_strips *strips;
+    double (*sum)[NT_LANES];
+} job;
+
+static void run_stretch(const job *j, nt_vec_norm *h, int64_t at, int64_t rows, int lanes)
+{
+    if (rows == 0 || lanes == 0) return;
+    float part[2][NT_LANES];
+    h->lanes = lanes;
+    if (j->out && j->dy)
+        j->vec->norm_backward(j->out + at, h, j->dy + at, j->x + at, rows);
+    else if (j->out)
+        j->vec->norm_apply(j->out + at, h, j->x + at, rows);
+    else if (j->dy)
+        j->vec->norm_backward_sums(part, h, j->dy + at, j->x + at, rows);
+    else
+        j->vec->norm_sums(part, h, j->x + at, rows);
+    if (!j->out) collect(j->strips, part, lanes, j->sum);
+}
+
+static void run_group(const job *j, int64_t g, nt_vec_norm *h)
+{
+    const nt_cpu_strips *s = j->strips;
+    const walk w = walk_of(s, g);
+    for (int64_t i = 0; i < s->images; i++) {
+        int64_t at = i * s->image + g * s->group;
+        run_stretch(j, h, at, w.full, w.lanes);
+        run_stretch(j, h, at + w.full * w.stride, 1, w.rest);
+    }
+}
+
+static void sum_group(const nt_op *op, int64_t g, nt_vec_norm *h, const float *dy, double sum[2][NT_LANES])
+{
+    const norm *b = op->state;
+    for (int v = 0; v < NT_LANES; v++)
+        sum[0][v] = sum[1][v] = 0;
+    const job j = {nt_cpu_of(op)->vec, op->x[0].data, dy, NULL, &b->strips, sum};
+    run_group(&j, g, h);
+}
+
+static void write_group(const nt_op *op, int64_t g, nt_vec_norm *h, float *out, const float *dy)
+{
+    const norm *b = op->state;
+    const job j = {nt_cpu_of(op)->vec, op->x[0].data, dy, out, &b->strips, NULL};
+    run_group(&j, g, h);
+}
+
+/* All zero to begin with: lanes in memory that are no channels then come out as zero. */
+static nt_vec_norm begin_group(const norm *b, int64_t g)
+{
+    return (nt_vec_norm){.stride = walk_of(&b->strips, g).stride, .relu = b->relu};
+}
+
+/* Statistics of group g into mean and var (C). */
+static void batch_statistics(const nt_op *op, int64_t g, double *mean, double *var)
+{
+    const norm *b = op->state;
+    const nt_cpu_strips *s = &b->strips;
+    nt_vec_norm h = begin_group(b, g);
+    double sum[2][NT_LANES];
+    const float *first = (const float *)op->x[0].data + g * s->group;
+    for (int v = 0; v < NT_LANES; v++)
+        h.mean[v] = s->wide ? first[0] : v < nt_cpu_lanes(s, g) ? first[v] : 0;
+    sum_group(op, g, &h, NULL, sum);
+    for (int v = 0; v < nt_cpu_lanes(s, g); v++) {
+        int64_t c = channel_of(s, g, v);
+        double shift = sum[0][v] / b->count, squares = sum[1][v] / b->count - shift * shift;
+        mean[c] = (double)h.mean[v] + shift;
+        var[c] = squares < 0 ? 0 : squares;
+    }
+}
+
+/* Sets mean, factor and bias of group g. */
+static void set_channels(const nt_op *op, int64_t g, nt_vec_norm *h)
+{
+    const norm *b = op->state;
+    const float *weight = op->param[NT_BN_WEIGHT].data, *bias = op->param[NT_BN_BIAS].data;
+    const float *running_mean = op->param[NT_BN_MEAN].data, *running_var = op->param[NT_BN_VAR].data;
+    for (int v = 0; v < (b->strips.wide ? NT_LANES : nt_cpu_lanes(&b->strips, g)); v++) {
+        int64_t c = channel_of(&b->strips, g, v);
+        double mean = op->training ? saved_mean(op)[c] : (double)running_mean[c];
+        double var = op->training ? saved_var(op)[c] : (double)running_var[c];
+        h->mean[v] = (float)mean;
+        h->factor[v] = (float)((double)weight[c] / sqrt(var + b->eps));
+        h->bias[v] = (float)((double)bias[c] - (mean - (double)h->mean[v]) * (double)h->factor[v]);
+    }
+}
+
+static nt_status batchnorm_forward(nt_op *op, const nt_pass *pass)
+{
+    (void)pass;
+    const norm *b = op->state;
+#pragma omp parallel for if (nt_cpu_of(op)->threads > 1)
+    for (int64_t g = 0; g < b->strips.groups; g++) {
+        if (op->training) batch_statistics(op, g, saved_mean(op), saved_var(op));
+        nt_vec_norm h = begin_group(b, g);
+        set_channels(op, g, &h);
+        write_group(op, g, &h, op->y.data, NULL);
+    }
+    return NT_OK;
+}
+
+static void put(float *slot, double value, const nt_pass *pass)
+{
+    *slot = (float)(pass->accumulate ? (double)*slot + value : value);
+}
+
+/* The mean of lane v minus its float. */
+static double mean_error(const nt_op *op, int64_t g, const nt_vec_norm *h, int v)
+{
+    const norm *b = op->state;
+    return saved_mean(op)[channel_of(&b->strips, g, v)] - (double)h->mean[v];
+}
+
+/* Gradients of the parameters of group g, and what the running statistics will need. */
+static void put_gradients(const nt_op *op, int64_t g, double sum[2][NT_LANES], const nt_pass *pass)
+{
+    const norm *b = op->state;
+    float *dweight = op->dparam[NT_BN_WEIGHT].data, *dbias = op->dparam[NT_BN_BIAS].data;
+    float *dmean = op->dparam[NT_BN_MEAN].data, *dvar = op->dparam[NT_BN_VAR].data;
+    const float *running_mean = op->param[NT_BN_MEAN].data;
+    for (int v = 0; v < nt_cpu_lanes(&b->strips, g); v++) {
+        int64_t c = channel_of(&b->strips, g, v);
+        double var = saved_var(op)[c], shift = saved_mean(op)[c] - (double)running_mean[c];
+        put(&dweight[c], sum[1][v] / sqrt(var + b->eps), pass);
+        put(&dbias[c], sum[0][v], pass);
+        put(&dmean[c], pass->share * shift, pass);
+        put(&dvar[c], pass->share * (var + shift * shift), pass);
+    }
+}
+
+/* dx = factor (dz - mean(dz) - xhat mean(dz xhat)), sorted by what is per channel. */
+static void set_slopes(const nt_op *op, int64_t g, nt_vec_norm *h, double sum[2][NT_LANES])
+{
+    const norm *b = op->state;
+    for (int v = 0; v < (b->strips.wide ? NT_LANES : nt_cpu_lanes(&b->strips, g)); v++) {
+        int64_t c = channel_of(&b->strips, g, v);
+        int at = b->strips.wide ? 0 : v;
+        double factor = (double)h->factor[v], inv_var = 1 / (saved_var(op)[c] + b->eps);
+        double slope = factor * inv_var * sum[1][at] / b->count;
+        h->slope[v] = (float)slope;
+        h->offset[v] = (float)(factor * sum[0][at] / b->count - slope * mean_error(op, g, h, v));
+    }
+}
+
+static nt_status batchnorm_backward(nt_op *op, const nt_pass *pass)
+{
+    const norm *b = op->state;
+#pragma omp parallel for if (nt_cpu_of(op)->threads > 1)
+    for (int64_t g = 0; g < b->strips.groups; g++) {
+        double sum[2][NT_LANES];
+        nt_vec_norm h = begin_group(b, g);
+        set_channels(op, g, &h);
+        sum_group(op, g, &h, op->dy.data, sum);
+        for (int v = 0; v < nt_cpu_lanes(&b->strips, g); v++)
+            sum[1][v] -= mean_error(op, g, &h, v) * sum[0][v];
+        put_gradients(op, g, sum, pass);
+        set_slopes(op, g, &h, sum);
+        if (op->need_dx[0]) write_group(op, g, &h, op->dx[0].data, op->dy.data);
+    }
+    return NT_OK;
+}
+
+const nt_op_impl nt_cpu_batchnorm = {
+    .kind = "batchnorm",
+    .create = batchnorm_create,
+    .destroy = batchnorm_destroy,
+    .forward = batchnorm_forward,
+    .backward = batchnorm_backward,
+};

@@ -1,0 +1,150 @@
+/* Activations, element by element. Part of vec_body.h.
+ *
+ * The exponential function is our own: the C library's does not vectorise, and oneDNN's turns a NaN into a
+ * number, which would hide a diverged run. */
+static void vec_relu(float *y, const float *x, int64_t n)
+{
+    EACH(i, n) y[i] = x[i] < 0 ? 0 : x[i];
+}
+
+static void vec_relu_backward(float *dx, const float *dy, const float *y, int64_t n)
+{
+    EACH(i, n) dx[i] = y[i] <= 0 ? 0 : dy[i];
+}
+
+static void vec_leaky(float *y, const float *x, float slope, int64_t n)
+{
+    EACH(i, n) y[i] = x[i] > 0 ? x[i] : slope * x[i];
+}
+
+static void vec_leaky_backward(float *dx, const float *dy, const float *x, float slope, int64_t n)
+{
+    EACH(i, n) dx[i] = dy[i] * (x[i] > 0 ? 1 : slope);
+}
+
+static void vec_threshold(float *y, const float *x, int64_t n)
+{
+    EACH(i, n) y[i] = x[i] >= 0 ? 1.0f : x[i] < 0 ? 0.0f : x[i];
+}
+
+/* exp(x) - 1, relative error below 4e-7 also near 0. x = n ln 2 + r with |r| <= ln 2 / 2; the Taylor series
+ * of exp(r) - 1 to r^7; then 2^n (p + 1) - 1 = 2^n p + (2^n - 1). Adding 1.5 * 2^23 rounds to an integer,
+ * which is then in the low bits. Below -87 and above 88 the result is that of the limit. */
+static inline float expm1_of(float x)
+{
+    x = x > 88 ? 88 : x;
+    x = x < -87 ? -87 : x;
+    const float magic = 12582912.0f;
+    float shifted = x * 1.44269504f + magic, n = shifted - magic;
+    uint32_t bits;
+    __builtin_memcpy(&bits, &shifted, sizeof bits);
+    bits = (bits + 127) << 23;
+    float power;
+    __builtin_memcpy(&power, &bits, sizeof power);
+    float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+    float p = 1.0f / 720 + r * (1.0f / 5040);
+    p = 1.0f / 120 + r * p;
+    p = 1.0f / 24 + r * p;
+    p = 1.0f / 6 + r * p;
+    p = 0.5f + r * p;
+    p = r + r * r * p;
+    return power * p + (power - 1);
+}
+
+static inline float logistic_of(float x)
+{
+    return 1 / (2 + expm1_of(-x));
+}
+
+/* Distribution function of the standard normal, by Abramowitz & Stegun 7.1.26 for the error function:
+ * absolute error below 2e-7. *density: exp(-x^2 / 2). */
+static inline float normal_cdf(float x, float *density)
+{
+    float z = fabsf(x) * 0.70710678f, t = 1 / (1 + 0.3275911f * z);
+    float e = expm1_of(-z * z) + 1;
+    float tail =
+        ((((1.061405429f * t - 1.453152027f) * t + 1.421413741f) * t - 0.284496736f) * t + 0.254829592f) * t *
+        e * 0.5f;
+    *density = e;
+    return x < 0 ? tail : 1 - tail;
+}
+
+static void vec_logistic(float *y, const float *x, float beta, int64_t n)
+{
+    EACH(i, n) y[i] = logistic_of(beta * x[i]);
+}
+
+static void vec_logistic_backward(float *dx, const float *dy, const float *y, float beta, int64_t n)
+{
+    EACH(i, n) dx[i] = dy[i] * (beta * y[i] * (1 - y[i]));
+}
+
+/* (exp(2x) - 1) / (exp(2x) + 1); beyond 20 the quotient is 1 */
+static void vec_tanh(float *y, const float *x, int64_t n)
+{
+    EACH(i, n)
+    {
+        float v = 2 * x[i], e = expm1_of(v > 40 ? 40 : v);
+        y[i] = e / (e + 2);
+    }
+}
+
+static void vec_tanh_backward(float *dx, const float *dy, const float *y, int64_t n)
+{
+    EACH(i, n) dx[i] = dy[i] * (1 - y[i] * y[i]);
+}
+
+static void vec_elu(float *y, const float *x, float alpha, int64_t n)
+{
+    EACH(i, n)
+    {
+        float low = alpha * expm1_of(x[i]);
+        y[i] = x[i] > 0 ? x[i] : low;
+    }
+}
+
+static void vec_elu_backward(float *dx, const float *dy, const float *y, float alpha, int64_t n)
+{
+    EACH(i, n)
+    {
+        float slope = y[i] + alpha;
+        dx[i] = dy[i] * (y[i] > 0 ? 1 : slope);
+    }
+}
+
+static void vec_gelu(float *y, const float *x, int64_t n)
+{
+    EACH(i, n)
+    {
+        float density;
+        y[i] = x[i] * normal_cdf(x[i], &density);
+    }
+}
+
+static void vec_gelu_backward(float *dx, const float *dy, const float *x, int64_t n)
+{
+    EACH(i, n)
+    {
+        float density, cdf = normal_cdf(x[i], &density);
+        dx[i] = dy[i] * (cdf + x[i] * density * 0.39894228f);
+    }
+}
+
+static void vec_silu(float *y, const float *x, int64_t n)
+{
+    EACH(i, n) y[i] = x[i] * logistic_of(x[i]);
+}
+
+static void vec_silu_backward(float *dx, const float *dy, const float *x, int64_t n)
+{
+    EACH(i, n)
+    {
+        float s = logistic_of(x[i]);
+        dx[i] = dy[i] * (s * (1 + x[i] * (1 - s)));
+    }
+}
+
+static void vec_exp_shifted(float *y, const float *x, float shift, int64_t n)
+{
+    EACH(i, n) y[i] = expm1_of(x[i] - shift) + 1;
+}

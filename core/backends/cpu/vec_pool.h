@@ -1,0 +1,148 @@
+/* Pooling of one plane (height, width) of a strip of channels. Part of vec_body.h. */
+
+/* Calls FN(lanes) with a constant where it is a usual one. */
+#define BY_LANES(w, FN)                                                                                      \
+    do {                                                                                                     \
+        if ((w)->lanes == 16)                                                                                \
+            FN(16);                                                                                          \
+        else if ((w)->lanes == 8)                                                                            \
+            FN(8);                                                                                           \
+        else                                                                                                 \
+            FN((w)->lanes);                                                                                  \
+    } while (0)
+
+/* The part of a window that lies inside the plane: taps [from, to) of either axis, and the element that tap
+ * (0, 0) would have. */
+typedef struct vec_taps {
+    int64_t from[2], to[2], origin;
+} vec_taps;
+
+INLINE vec_taps taps_of(const nt_vec_window *w, int64_t p, int64_t q)
+{
+    const int64_t row = p * w->stride[0] - w->pad[0], col = q * w->stride[1] - w->pad[1];
+    return (vec_taps){
+        .from = {row < 0 ? -row : 0, col < 0 ? -col : 0},
+        .to = {w->size[0] - row < w->kernel[0] ? w->size[0] - row : w->kernel[0],
+               w->size[1] - col < w->kernel[1] ? w->size[1] - col : w->kernel[1]},
+        .origin = (row * w->size[1] + col) * w->pixel,
+    };
+}
+
+#define EACH_TAP(w, t, r, s)                                                                                 \
+    for (int64_t r = (t).from[0]; r < (t).to[0]; r++)                                                        \
+        for (int64_t s = (t).from[1]; s < (t).to[1]; s++)
+
+INLINE int64_t tap_at(const nt_vec_window *w, vec_taps t, int64_t r, int64_t s)
+{
+    return t.origin + (r * w->size[1] + s) * w->pixel;
+}
+
+/* The first largest value wins; a NaN is larger than all. With relu a window without a positive value has
+ * tap -1: nothing flows back. */
+INLINE void max_of_window(const nt_vec_window *w, vec_taps t, float *y, int32_t *tap, const float *x,
+                          int lanes)
+{
+    const int32_t first = (int32_t)(t.from[0] * w->kernel[1] + t.from[1]);
+    lanes_f best = lanes_load(x + tap_at(w, t, t.from[0], t.from[1]), lanes);
+    lanes_i at = (lanes_i){0} + first;
+    if (w->relu) {
+        lanes_i low = best <= 0;
+        best = lanes_unless(low, best);
+        at = lanes_select_i(low, (lanes_i){0} - 1, at);
+    }
+    EACH_TAP(w, t, r, s)
+    {
+        const lanes_f from = lanes_load(x + tap_at(w, t, r, s), lanes);
+        const lanes_i here = (lanes_i){0} + (int32_t)(r * w->kernel[1] + s);
+        const lanes_i keeps = (from <= best) | (best != best);
+        at = lanes_select_i(keeps, at, here);
+        best = lanes_select(keeps, best, from);
+    }
+    lanes_store(y, best, lanes);
+    lanes_store_i(tap, at, lanes);
+}
+
+INLINE void max_pool(const nt_vec_window *w, float *y, int32_t *tap, const float *x, int lanes)
+{
+    for (int64_t p = 0; p < w->out[0]; p++)
+        for (int64_t q = 0; q < w->out[1]; q++, y += w->pixel, tap += w->pixel)
+            max_of_window(w, taps_of(w, p, q), y, tap, x, lanes);
+}
+
+static void vec_max_pool(const nt_vec_window *w, float *y, int32_t *tap, const float *x)
+{
+#define FN(lanes) max_pool(w, y, tap, x, lanes)
+    BY_LANES(w, FN);
+#undef FN
+}
+
+INLINE void max_pool_backward(const nt_vec_window *w, float *dx, const float *dy, const int32_t *tap,
+                              int lanes, bool covers)
+{
+    for (int64_t p = 0; p < w->out[0]; p++)
+        for (int64_t q = 0; q < w->out[1]; q++, dy += w->pixel, tap += w->pixel) {
+            const vec_taps t = taps_of(w, p, q);
+            const lanes_f own = lanes_load(dy, lanes);
+            const lanes_i at = lanes_load_i(tap, lanes);
+            EACH_TAP(w, t, r, s)
+            {
+                float *to = dx + tap_at(w, t, r, s);
+                const lanes_i here = (lanes_i){0} + (int32_t)(r * w->kernel[1] + s);
+                lanes_f d = lanes_unless(at != here, own);
+                lanes_store(to, covers ? d : lanes_load(to, lanes) + d, lanes);
+            }
+        }
+}
+
+static void vec_max_pool_backward(const nt_vec_window *w, float *dx, const float *dy, const int32_t *tap)
+{
+#define FN(lanes)                                                                                            \
+    w->covers ? max_pool_backward(w, dx, dy, tap, lanes, true)                                               \
+              : max_pool_backward(w, dx, dy, tap, lanes, false)
+    BY_LANES(w, FN);
+#undef FN
+}
+
+INLINE float one_over_taps(vec_taps t)
+{
+    return 1 / (float)((t.to[0] - t.from[0]) * (t.to[1] - t.from[1]));
+}
+
+INLINE void avg_pool(const nt_vec_window *w, float *y, const float *x, int lanes)
+{
+    for (int64_t p = 0; p < w->out[0]; p++)
+        for (int64_t q = 0; q < w->out[1]; q++, y += w->pixel) {
+            const vec_taps t = taps_of(w, p, q);
+            lanes_f sum = {0};
+            EACH_TAP(w, t, r, s) sum += lanes_load(x + tap_at(w, t, r, s), lanes);
+            lanes_store(y, sum * one_over_taps(t), lanes);
+        }
+}
+
+static void vec_avg_pool(const nt_vec_window *w, float *y, const float *x)
+{
+#define FN(lanes) avg_pool(w, y, x, lanes)
+    BY_LANES(w, FN);
+#undef FN
+}
+
+INLINE void avg_pool_backward(const nt_vec_window *w, float *dx, const float *dy, int lanes)
+{
+    for (int64_t p = 0; p < w->out[0]; p++)
+        for (int64_t q = 0; q < w->out[1]; q++, dy += w->pixel) {
+            const vec_taps t = taps_of(w, p, q);
+            const lanes_f share = lanes_load(dy, lanes) * one_over_taps(t);
+            EACH_TAP(w, t, r, s)
+            {
+                float *to = dx + tap_at(w, t, r, s);
+                lanes_store(to, w->covers ? share : lanes_load(to, lanes) + share, lanes);
+            }
+        }
+}
+
+static void vec_avg_pool_backward(const nt_vec_window *w, float *dx, const float *dy)
+{
+#define FN(lanes) avg_pool_backward(w, dx, dy, lanes)
+    BY_LANES(w, FN);
+#undef FN
+}
