@@ -35,12 +35,12 @@ static inline int remove_test_dir(void **state)
     return system(command);
 }
 
-/* Path of `name` in the test folder; four may be in use at once. */
+/* Path of `name` in the test folder; sixteen may be in use at once. */
 static inline const char *in_dir(const char *name)
 {
-    static char paths[4][4200];
+    static char paths[16][4200];
     static int next;
-    char *path = paths[next++ % 4];
+    char *path = paths[next++ % 16];
     snprintf(path, sizeof paths[0], "%s/%s", test_dir, name);
     return path;
 }
