@@ -1,5 +1,7 @@
 /* conv2d of cpu against ref: shapes that divide into blocks and shapes that do not, every option, both
  * algorithms, and what start-up timing leaves behind. */
+#include "core/backends/cpu/vec.h"
+#include "core/backends/cpu/winograd.h"
 #include "tests/unit/op_pair.h"
 
 /* float sums of up to a few thousand products against double ones; values are of order 1 */
@@ -77,15 +79,19 @@ static void winograd(void **state)
         {2, 16, 8, 8, 16, 3, 3, 1, 1, 1, 1, true, true},
         {2, 32, 7, 9, 48, 3, 3, 1, 1, 1, 1, false, true},
         {3, 64, 4, 4, 32, 3, 3, 1, 1, 1, 1, false, true},
+        {2, 32, 9, 7, 16, 5, 5, 1, 2, 1, 1, true, true},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        char tuning[160];
-        const conv_case *t = &cases[i];
-        snprintf(tuning, sizeof tuning,
-                 "conv2d/%dx%dx%d-%d/3x3/p1,1,1,1 = fwd=winograd bwd_data=winograd bwd_weights=winograd\n",
-                 (int)t->c, (int)t->h, (int)t->w, (int)t->k);
-        check_conv(t, tuning, WINOGRAD);
-    }
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        for (int tile = 6; tile <= 8; tile += 2) {
+            char tuning[160];
+            const conv_case *t = &cases[i];
+            snprintf(tuning, sizeof tuning,
+                     "conv2d/%dx%dx%d-%d/%dx%d/p%d,%d = fwd=winograd%d bwd_data=winograd%d "
+                     "bwd_weights=winograd%d\n",
+                     (int)t->c, (int)t->h, (int)t->w, (int)t->k, (int)t->r, (int)t->s, (int)t->pad,
+                     (int)t->pad, tile, tile, tile);
+            check_conv(t, tuning, WINOGRAD);
+        }
 }
 
 /* Timing records a choice for every pass of a 3x3 convolution, and a second op takes it over. */
@@ -125,8 +131,8 @@ static void timing_is_recorded(void **state)
         nt_op_destroy(&op);
     }
     assert_string_equal(text[0], text[1]);
-    const char *known = nt_tuning_get(tuning, "conv2d/32x8x8-32/3x3/p1,1,1,1");
-    if (known) { /* NULL: this oneDNN has no Winograd, so there was nothing to choose */
+    const char *known = nt_tuning_get(tuning, "conv2d/32x8x8-32/3x3/p1,1");
+    if (known) { /* NULL: this machine has no Winograd, so there was nothing to choose */
         assert_non_null(strstr(known, "fwd="));
         assert_non_null(strstr(known, "bwd_data="));
         assert_non_null(strstr(known, "bwd_weights="));
@@ -137,13 +143,67 @@ static void timing_is_recorded(void **state)
     nt_backend_destroy(cpu);
 }
 
+/* y of one convolution with what a tuning table says, malloc'ed. */
+static float *run_tuned(const char *text, size_t *n_bytes)
+{
+    const nt_conv2d_options o = {.filters = 16,
+                                 .kernel = {3, 3},
+                                 .stride = {1, 1},
+                                 .dilation = {1, 1},
+                                 .groups = 1,
+                                 .pad_begin = {1, 1},
+                                 .pad_end = {1, 1}};
+    pair_spec spec = {.kind = "conv2d",
+                      .options = &o,
+                      .inference = true,
+                      .n_inputs = 1,
+                      .n_params = 1,
+                      .x = {nt_tensor_plain(NT_F32, nt_shape_of(4, 1, 16, 8, 8))},
+                      .blocked = {true},
+                      .param = {nt_shape_of(4, 16, 16, 3, 3)},
+                      .y = nt_shape_of(4, 1, 16, 8, 8)};
+    const nt_pass pass = {0};
+    pair_side side = {0};
+    nt_tuning *tuning;
+    pair_ok(nt_tuning_create(&tuning, false));
+    pair_ok(nt_tuning_parse(tuning, text));
+    pair_setup(&side, "cpu", &spec, tuning);
+    pair_bind(&side, &spec);
+    pair_ok(nt_op_forward(&side.op, &pass));
+    float *y = pair_plain(&side, &side.op.y);
+    *n_bytes = (size_t)nt_shape_elems(spec.y) * sizeof *y;
+    pair_teardown(&side, &spec);
+    nt_tuning_destroy(tuning);
+    return y;
+}
+
+/* Each algorithm leaves its own last bits: the choice in the table is obeyed, and gives the same bits again.
+ */
+static void tuning_is_obeyed(void **state)
+{
+    (void)state;
+    size_t n_bytes;
+    float *direct = run_tuned("conv2d/16x8x8-16/3x3/p1,1 = fwd=direct\n", &n_bytes);
+    float *tile6 = run_tuned("conv2d/16x8x8-16/3x3/p1,1 = bwd_data=direct fwd=winograd6\n", &n_bytes);
+    float *again = run_tuned("conv2d/16x8x8-16/3x3/p1,1 = fwd=winograd6\n", &n_bytes);
+    float *tile8 = run_tuned("conv2d/16x8x8-16/3x3/p1,1 = fwd=winograd8\n", &n_bytes);
+    const nt_winograd_shape shape = {.n = 1, .c = 16, .h = 8, .w = 8, .k = 16, .kernel = 3, .tile = 6};
+    assert_memory_equal(tile6, again, n_bytes);
+    if (nt_winograd_supported(&shape) && strcmp(nt_vec_tables()[0]->name, "avx512") == 0) {
+        assert_memory_not_equal(direct, tile6, n_bytes);
+        assert_memory_not_equal(tile6, tile8, n_bytes);
+    }
+    free(direct);
+    free(tile6);
+    free(again);
+    free(tile8);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plain_input),
-        cmocka_unit_test(blocked_input),
-        cmocka_unit_test(winograd),
-        cmocka_unit_test(timing_is_recorded),
+        cmocka_unit_test(plain_input),        cmocka_unit_test(blocked_input),    cmocka_unit_test(winograd),
+        cmocka_unit_test(timing_is_recorded), cmocka_unit_test(tuning_is_obeyed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

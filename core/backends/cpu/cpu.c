@@ -36,6 +36,7 @@ static nt_status make_attributes(nt_cpu *cpu)
 static nt_status start_cpu(nt_cpu *cpu, const nt_backend_options *options)
 {
     cpu->vec = nt_vec_tables()[0];
+    cpu->blocks_of_16 = strcmp(cpu->vec->name, "avx512") == 0;
     cpu->threads = options->threads > 0 ? options->threads : 1;
     omp_set_num_threads(cpu->threads);
     NT_DNNL(dnnl_engine_create(&cpu->engine, dnnl_cpu, 0));
