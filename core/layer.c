@@ -101,6 +101,8 @@ nt_status nt_layer_infer(nt_layer *layer)
     NT_TRY(check_inputs(layer));
     layer->n_params = 0;
     NT_TRY(layer->ops->infer(layer));
+    NT_BUG_UNLESS(layer->n_params <= NT_MAX_PARAMS, "%s has %d parameters, room is for %d", type,
+                  layer->n_params, NT_MAX_PARAMS);
     NT_TRY(check_shape(layer->out, type, "output"));
     for (int i = 0; i < layer->n_params; i++)
         NT_TRY(check_shape(layer->param[i].shape, type, layer->param[i].name));
@@ -114,6 +116,6 @@ int64_t nt_layer_flops(const nt_layer *layer)
 
 void nt_layer_add_param(nt_layer *layer, const char *name, nt_shape shape, nt_param_role role, nt_init init)
 {
-    if (layer->n_params == NT_MAX_PARAMS) return; /* the table of the type is wrong: its test says so */
-    layer->param[layer->n_params++] = (nt_param){name, shape, role, init};
+    if (layer->n_params < NT_MAX_PARAMS) layer->param[layer->n_params] = (nt_param){name, shape, role, init};
+    layer->n_params++; /* nt_layer_infer refuses more than there is room for */
 }

@@ -1,3 +1,5 @@
+/* batchnorm: four parameters per channel, two trained and two running statistics. The order in which infer()
+ * adds them is the one backends index by (NT_BN_WEIGHT ...). */
 #include "core/layers/batchnorm.h"
 
 #include "core/init.h"

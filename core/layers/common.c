@@ -1,3 +1,5 @@
+/* Shared by infer() of several layer types. Windows are resolved axis by axis, and kernel, stride, dilation
+ * and padding are bounded first, so that no product below can overflow whatever a config says. */
 #include "core/layers/common.h"
 
 const char *const nt_bias_choices[] = {"auto", "yes", "no", NULL};

@@ -1,3 +1,5 @@
+/* dropout: one option. Which elements are dropped is a formula of core/layers/dropout.h, kept by every
+ * backend. */
 #include "core/layers/dropout.h"
 
 static nt_status dropout_infer(nt_layer *layer)

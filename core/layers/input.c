@@ -1,3 +1,4 @@
+/* input: made by the model builder, which fills in the options from the dataset; hence no option table. */
 #include "core/layers/input.h"
 
 /* The shape is that of the dataset's samples: in[0], or `out` set by whoever made the node. */

@@ -181,6 +181,28 @@ static void gradients_nobody_needs_are_not_written(void **state)
     }
 }
 
+/* With several inputs, a gradient comes out the same whether or not the others are needed. */
+static void gradients_do_not_depend_on_what_else_is_needed(void **state)
+{
+    (void)state;
+    for (int i = 0; i < N_OP_CASES; i++) {
+        outcome all = run_case(ref, &op_cases[i], false, false);
+        for (int only = 0; only < op_cases[i].n_inputs; only++) {
+            if (!all.dx[only]) continue;
+            nt_lone_op *lone = make_lone(ref, &op_cases[i], true, false);
+            nt_pass pass = make_pass();
+            fill_lone(lone);
+            for (int k = 0; k < lone->op.n_inputs; k++)
+                lone->op.need_dx[k] = k == only;
+            MUST(nt_lone_forward(lone, &pass));
+            MUST(nt_lone_backward(lone, &pass));
+            expect_tensor(op_cases[i].name, lone, &lone->op.dx[only], all.dx[only], 0);
+            nt_lone_destroy(lone);
+        }
+        free_outcome(&all);
+    }
+}
+
 /* In inference no memory is asked for from forward to backward, and shared memory changes nothing. */
 static void inference_saves_nothing(void **state)
 {
@@ -293,6 +315,7 @@ int main(void)
         cmocka_unit_test(float_computes_what_double_does),
         cmocka_unit_test(parameter_gradients_accumulate),
         cmocka_unit_test(gradients_nobody_needs_are_not_written),
+        cmocka_unit_test(gradients_do_not_depend_on_what_else_is_needed),
         cmocka_unit_test(inference_saves_nothing),
         cmocka_unit_test(samples_are_independent),
         cmocka_unit_test(every_layer_type_and_loss_has_an_op),
