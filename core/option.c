@@ -151,7 +151,8 @@ static nt_status read_element(const nt_option *option, char *text, void *array, 
         return read_float(option, text, (double *)array + i);
     case NT_OPTION_INTS:
         return read_int(option, text, (int64_t *)array + i);
-    default:
+    default: /* in the resolved text a blank stands before it, which would make it a comment */
+        NT_CHECK(*text != '#' && *text != ';', NT_ERR_CONFIG, "has an element that begins with '%c'", *text);
         ((const char **)array)[i] = text;
         return NT_OK;
     }

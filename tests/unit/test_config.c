@@ -89,6 +89,7 @@ static void fault_73_wrong_values(void **state)
         {"padding", "-1", "must be at least 0"},
         {"padding", "full", "must be a whole number"},
         {"files", "a,,b", "has an empty element"},
+        {"files", "a,#b", "has an element that begins with '#'"},
         {"mean", "0,2", "must be at least -1 and at most 1"},
         {"mean", "0,x", "must be a finite decimal number"},
         {"milestones", "0", "must be at least 1"},

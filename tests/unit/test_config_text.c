@@ -90,16 +90,49 @@ static void test_resolved_text_reads_back(void **state)
     }
 }
 
+/* Texts with a few bytes changed: refused with a place, or taken and then still true to the promises. */
+static void fault_72_mutated_texts(void **state)
+{
+    (void)state;
+    static const char bytes[] = "=[]#; \n\t,.-+019aeins\0\r\xff\xc3";
+    int n_taken = 0;
+    for (uint32_t seed = 0; seed < 20000; seed++) {
+        char text[2048];
+        nt_config *config = NULL;
+        random_config(text, sizeof text, seed % 500);
+        size_t n_bytes = strlen(text);
+        for (int i = 0; i < 1 + (int)(seed % 3); i++)
+            text[pick(seed, 200 + i) % n_bytes] = bytes[pick(seed, 300 + i) % (sizeof bytes - 1)];
+        if (nt_config_parse(&config, "c.ini", text, n_bytes, NULL, 0, demo_only) != NT_OK) {
+            assert_int_equal(nt_error_last()->status, NT_ERR_CONFIG);
+            assert_memory_equal(last_message(), "c.ini:", 6);
+            continue;
+        }
+        n_taken++;
+        char *out = resolved(config);
+        nt_config *back = good(out, NULL, demo_only);
+        char *again = resolved(back);
+        assert_string_equal(out, again);
+        assert_true(nt_config_hash(config) == nt_config_hash(back));
+        free(out);
+        free(again);
+        nt_config_destroy(config);
+        nt_config_destroy(back);
+    }
+    assert_true(n_taken > 1000 && n_taken < 19000);
+}
+
 static void test_resolved_text(void **state)
 {
     (void)state;
     nt_config *config =
-        good("[layer b]\nz = 1\na = 2\n[input]\nfile = f\n[demo]\nflag=0\nkernel = 5,5\n", NULL, both);
+        good("[layer b]\nz = 1\na = 2\n[input]\nfile = f\n[demo]\nflag=0\nkernel = 5,5\nevery=500 step\n",
+             NULL, both);
     char *out = resolved(config);
     assert_string_equal(out,
                         "[demo]\ncount = 3\nrate = 0.1\ngain = auto\nflag = no\nname =\nlabel = none\n"
                         "kind = adam\nkernel = 5\npadding = same\nfiles =\nmean = 0.5, 0.25\nmilestones =\n"
-                        "every = 1 epoch\nlog_every = 10\n\n"
+                        "every = 500 steps\nlog_every = 10\n\n"
                         "[input]\nfile = f\nmodel =\n\n"
                         "[layer b]\nz = 1\na = 2\n");
     free(out);
@@ -380,6 +413,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_resolved_text_reads_back),
+        cmocka_unit_test(fault_72_mutated_texts),
         cmocka_unit_test(test_resolved_text),
         cmocka_unit_test(test_long_lists_read_back),
         cmocka_unit_test(test_hash_ignores_form),

@@ -66,8 +66,9 @@ static void test_warmup(void **state)
 static void test_step(void **state)
 {
     (void)state;
-    static const nt_interval periods[] = {{NT_STEPS, 70}, {NT_EPOCHS, 3}, {NT_EPOCHS, 0.1}, {NT_EPOCHS, 2.4}};
-    static const int64_t in_steps[] = {70, 150, 5, 120};
+    static const nt_interval periods[] = {
+        {NT_STEPS, 70}, {NT_EPOCHS, 3}, {NT_EPOCHS, 0.1}, {NT_EPOCHS, 1.1}}; /* 1.1 * 50 is above 55 */
+    static const int64_t in_steps[] = {70, 150, 5, 55};
     for (size_t i = 0; i < 4; i++) {
         nt_optim_options options = options_of(NT_SCHEDULE_STEP);
         double rate = 0.4;
