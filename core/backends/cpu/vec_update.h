@@ -38,7 +38,7 @@ static void vec_sgd(const nt_update *u, float *p, const float *g, float *velocit
 /* Kingma & Ba 2015, algorithm 1; decoupled decay: Loshchilov & Hutter 2019, algorithm 2. */
 static void vec_adam(const nt_update *u, float *p, const float *g, float *m, float *v, int64_t n)
 {
-    const float b1 = u->beta1, b2 = u->beta2, c1 = 1 - b1, c2 = 1 - b2, eps = u->eps;
+    const float b1 = u->beta1, b2 = u->beta2, c1 = 1 - u->beta1, c2 = 1 - u->beta2, eps = u->eps;
     const float rate = u->lr / u->correction1, root = 1 / u->correction2, factor = u->grad_scale;
     const float coupled = u->decoupled ? 0 : u->weight_decay;
     const float shrink = u->decoupled ? 1 - u->lr * u->weight_decay : 1;
