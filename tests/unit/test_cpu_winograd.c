@@ -2,7 +2,8 @@
  *
  * The error is measured relative to the largest absolute value of the exact result, for normally scaled
  * operands (uniform in -1 .. 1). Winograd's transforms amplify rounding: the tolerances are about four times
- * the largest error seen over these shapes (2e-5, printed), far below what a wrong index or sign gives. */
+ * the largest error seen over these shapes (tile 6 2e-6, tile 8 2e-5; printed at the end), far below what a
+ * wrong index or sign gives. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const double tolerance = 8e-5;
+static const double tolerance6 = 1e-5, tolerance8 = 8e-5;
 
 /* Everything of one shape: plain NCHW and KCRS copies in double beside the blocked floats. */
 typedef struct fixture {
@@ -181,7 +182,7 @@ static void visit_weights(fixture *f, int64_t y, int64_t x, int64_t w)
     f->expected[w] += f->y[y] * f->x[x];
 }
 
-static double largest_error; /* printed at the end: what the tolerances were made from */
+static double largest_error[2]; /* of tiles 6 and 8, printed: what the tolerances were made from */
 
 static void compare(const fixture *f, const double *got, int64_t n, const char *what)
 {
@@ -192,8 +193,9 @@ static void compare(const fixture *f, const double *got, int64_t n, const char *
         error = isnan(got[i]) ? INFINITY : fmax(error, fabs(got[i] - f->expected[i]));
     }
     error /= largest;
-    if (error > largest_error) largest_error = error;
-    if (error <= tolerance) return;
+    double *worst = &largest_error[s->tile == 8];
+    if (error > *worst) *worst = error;
+    if (error <= (s->tile == 6 ? tolerance6 : tolerance8)) return;
     fail_msg("%s: tile %d kernel %d pad %d %d, n %d c %d k %d, %d x %d: error %.3g of the largest value %.3g",
              what, s->tile, (int)s->kernel, (int)s->pad_h, (int)s->pad_w, (int)s->n, (int)s->c, (int)s->k,
              (int)s->h, (int)s->w, error, largest);
@@ -284,7 +286,6 @@ static void check_shape(const nt_winograd_shape *s, int threads)
 /* Odd and even maps, smaller and larger than a tile, odd numbers of channel blocks, every padding. */
 static void check_kernel(int kernel, int tile)
 {
-    largest_error = 0;
     for (int pad = 0; pad < kernel; pad++) {
         check_shape(&(nt_winograd_shape){1, 16, 13, 9, 16, kernel, pad, kernel - 1 - pad, tile}, 1);
         check_shape(&(nt_winograd_shape){7, 16, 5, 6, 48, kernel, pad, pad, tile}, 1);
@@ -292,7 +293,6 @@ static void check_kernel(int kernel, int tile)
     check_shape(&(nt_winograd_shape){7, 32, 14, 14, 16, kernel, kernel / 2, kernel / 2, tile}, 1);
     check_shape(&(nt_winograd_shape){2, 48, 8, 11, 32, kernel, kernel / 2, kernel / 2, tile}, 2);
     check_shape(&(nt_winograd_shape){1, 16, 1, 3, 16, kernel, kernel / 2, kernel / 2, tile}, 3);
-    print_message("tile %d kernel %d: largest error %.2g\n", tile, kernel, largest_error);
 }
 
 static void kernel_3_tile_6(void **state)
@@ -324,7 +324,6 @@ static void avx2_kernels(void **state)
 {
     (void)state;
 #if defined(__x86_64__)
-    largest_error = 0;
     nt_winograd_forced = nt_winograd_avx2;
     for (int i = 0; i < NT_WINOGRAD_VARIANTS; i++) {
         const int kernel = i % 2 ? 5 : 3, tile = i / 2 ? 8 : 6;
@@ -332,7 +331,6 @@ static void avx2_kernels(void **state)
         check_shape(&(nt_winograd_shape){1, 16, 7, 8, 48, kernel, 0, 1, tile}, 2);
     }
     nt_winograd_forced = NULL;
-    print_message("largest error %.2g\n", largest_error);
 #else
     skip();
 #endif
@@ -342,11 +340,9 @@ static void avx2_kernels(void **state)
 static void large_filters(void **state)
 {
     (void)state;
-    largest_error = 0;
     check_shape(&(nt_winograd_shape){1, 176, 4, 4, 208, 3, 1, 1, 6}, 1);
     check_shape(&(nt_winograd_shape){1, 208, 4, 4, 176, 3, 1, 1, 8}, 2);
     check_shape(&(nt_winograd_shape){240, 192, 1, 2, 160, 3, 1, 1, 6}, 1);
-    print_message("largest error %.2g\n", largest_error);
 }
 
 /* Threads split the work, never a sum. */
@@ -409,5 +405,7 @@ int main(void)
         cmocka_unit_test(threads_change_no_bit), cmocka_unit_test(nan_stays),
         cmocka_unit_test(what_is_unsupported),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    printf("largest error: tile 6 %.2g, tile 8 %.2g\n", largest_error[0], largest_error[1]);
+    return failed;
 }

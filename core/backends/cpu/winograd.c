@@ -17,10 +17,12 @@
 #include <omp.h>
 
 enum {
-    RESIDENT_BYTES = 4 << 20, /* transformed filters (or their gradient) up to this are kept for a pass */
-    SMALL_BLOCK = 400 << 10,  /* bytes of a block of transformed tiles that should stay in L2 */
-    LARGE_BLOCK = 6 << 20,    /* the same, where every block costs a transform of all filters */
-    ROWS = 14,                /* a block holds a multiple of these tiles: rows of a register tile */
+    RESIDENT_BYTES = 4 << 20,  /* transformed filters (or their gradient) up to this are kept for a pass */
+    FORWARD_BLOCK = 400 << 10, /* bytes of a block of transformed tiles that should stay in L2 */
+    WEIGHTS_BLOCK = 700 << 10, /* the same; longer sums repay fetching and storing what they add to */
+    LARGE_BLOCK = 6 << 20,     /* the same, where every block costs a transform of all filters */
+    GROUP = 4,                 /* output blocks at a time in backward-weights */
+    ROWS = 14,                 /* a block holds a multiple of these tiles: rows of a register tile */
 };
 
 const nt_winograd_kernels *nt_winograd_forced;
@@ -129,7 +131,7 @@ static plan plan_forward(const nt_winograd_shape *s, bool backward, int threads)
     plan_maps(&p, s, backward);
     const int64_t line = p.points * 16 * (int64_t)sizeof(float);
     p.resident = line * p.cb * p.kb * 16 <= RESIDENT_BYTES;
-    p.block = p.resident ? plan_block(&p, SMALL_BLOCK, line * (p.cb + 2))
+    p.block = p.resident ? plan_block(&p, FORWARD_BLOCK, line * (p.cb + 2))
                          : plan_block(&p, LARGE_BLOCK, line * p.cb);
     p.v_xi = spread(p.cb * p.block);
     p.m_xi = spread(2 * p.block);
@@ -147,11 +149,11 @@ static plan plan_weights(const nt_winograd_shape *s, int threads)
     plan_maps(&p, s, false);
     const int64_t line = p.points * 16 * (int64_t)sizeof(float);
     p.resident = line * p.cb * p.kb * 16 <= RESIDENT_BYTES;
-    p.block = plan_block(&p, p.resident ? SMALL_BLOCK : LARGE_BLOCK, line * (p.cb + p.kb));
+    p.block = plan_block(&p, p.resident ? WEIGHTS_BLOCK : LARGE_BLOCK, line * (p.cb + p.kb));
     if (p.tiles <= p.block) p.resident = false; /* one block: the sum is complete at once */
     p.v_xi = spread(p.cb * p.block);
     p.m_xi = spread(p.kb * p.block);
-    p.u_xi = spread(p.resident ? p.cb * p.kb * 16 : 2 * 16);
+    p.u_xi = spread(p.resident ? p.cb * p.kb * 16 : GROUP * 16);
     p.m_each = p.points * p.m_xi;
     p.u_each = p.points * p.u_xi;
     p.n_m = 1;
@@ -267,16 +269,14 @@ typedef struct weights_job {
     float *v, *m, *u;
 } weights_job;
 
-/* dbias of output block k (+)= the sums of n tiles: those of point (1, 1) */
-static void sum_bias(const plan *p, const weights_job *j, int64_t k, int64_t n, bool add)
+/* dy of tiles t0 .. t0 + n, output block k, to m and dbias. */
+static void weights_grad(const plan *p, const weights_job *j, int64_t k, int64_t t0, int64_t n)
 {
-    const float *d = j->m + (p->kernels->tile + 1) * p->m_xi + k * p->block * 16;
-    for (int i = 0; i < 16; i++) {
-        float sum = add ? j->dbias[k * 16 + i] : 0;
-        for (int64_t t = 0; t < n; t++)
-            sum += d[t * 16 + i];
-        j->dbias[k * 16 + i] = sum;
-    }
+    float sum[16] = {0};
+    p->kernels->grad(&p->to, j->dy + k * p->to.h * p->to.w * 16, t0, n, j->m + k * p->block * 16, p->m_xi,
+                     j->dbias ? sum : NULL);
+    for (int i = 0; j->dbias && i < 16; i++)
+        j->dbias[k * 16 + i] = t0 > 0 || j->accumulate ? j->dbias[k * 16 + i] + sum[i] : sum[i];
 }
 
 /* x and dy of tiles t0 .. t0 + n to v and m; dbias. */
@@ -285,24 +285,21 @@ static void weights_transform(const plan *p, const weights_job *j, int64_t t0, i
     const nt_winograd_kernels *f = p->kernels;
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < p->cb + p->kb; i++) {
-        const int64_t k = i - p->cb;
-        if (k < 0) {
+        if (i < p->cb)
             f->data(&p->from, j->x + i * p->from.h * p->from.w * 16, t0, n, j->v + i * p->block * 16,
                     p->v_xi);
-        } else {
-            f->grad(&p->to, j->dy + k * p->to.h * p->to.w * 16, t0, n, j->m + k * p->block * 16, p->m_xi);
-            if (j->dbias) sum_bias(p, j, k, n, t0 > 0 || j->accumulate);
-        }
+        else
+            weights_grad(p, j, i - p->cb, t0, n);
     }
 }
 
-/* The product of n tiles at point xi, input block c, pair of output blocks k, to u. */
+/* The product of n tiles at point xi, input block c, group of output blocks k, to u. */
 static void weights_multiply(const plan *p, const weights_job *j, int64_t xi, int64_t c, int64_t k, int64_t n,
                              float *u, int64_t u_col, bool add)
 {
     p->kernels->gemm_t(u, u_col, j->v + xi * p->v_xi + c * p->block * 16,
-                       j->m + xi * p->m_xi + k * p->block * 16, p->block * 16, n, (int)min_i64(2, p->kb - k),
-                       add);
+                       j->m + xi * p->m_xi + k * p->block * 16, p->block * 16, n,
+                       (int)min_i64(GROUP, p->kb - k), add);
 }
 
 static float *weights_block(const plan *p, const weights_job *j, int64_t k, int64_t c)
@@ -318,7 +315,7 @@ static void weights_resident(const plan *p, const weights_job *j)
         weights_transform(p, j, t0, n);
 #pragma omp for schedule(static)
         for (int64_t xi = 0; xi < p->points; xi++)
-            for (int64_t k = 0; k < p->kb; k += 2)
+            for (int64_t k = 0; k < p->kb; k += GROUP)
                 for (int64_t c = 0; c < p->cb; c++)
                     weights_multiply(p, j, xi, c, k, n, j->u + xi * p->u_xi + (k * p->cb + c) * 256,
                                      p->cb * 256, t0 > 0);
@@ -338,11 +335,11 @@ static void weights_direct(const plan *p, const weights_job *j)
         const bool add = t0 > 0 || j->accumulate;
         weights_transform(p, j, t0, n);
 #pragma omp for collapse(2) schedule(static)
-        for (int64_t k = 0; k < p->kb; k += 2)
+        for (int64_t k = 0; k < p->kb; k += GROUP)
             for (int64_t c = 0; c < p->cb; c++) {
                 for (int64_t xi = 0; xi < p->points; xi++)
                     weights_multiply(p, j, xi, c, k, n, u + xi * p->u_xi, 256, false);
-                for (int64_t i = 0; i < min_i64(2, p->kb - k); i++)
+                for (int64_t i = 0; i < min_i64(GROUP, p->kb - k); i++)
                     p->kernels->filter_grad(weights_block(p, j, k + i, c), u + i * 256, p->u_xi, add);
             }
     }

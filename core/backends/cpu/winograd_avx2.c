@@ -2,10 +2,12 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#define W_TARGET __attribute__((target("avx2,fma")))
-#define W_TABLE  nt_winograd_avx2
-#define W_ROWS   6 /* rows of an accumulator tile of gemm */
-#define W_T_ROWS 4 /* the same of gemm_t; divides 16 */
+#define W_TARGET  __attribute__((target("avx2,fma")))
+#define W_TABLE   nt_winograd_avx2
+#define W_ROWS    6 /* rows of an accumulator tile of gemm */
+#define W_T_VECS  2 /* the same of gemm_t: four times 4 rows by one column */
+#define W_T_FIRST 4
+#define W_T_REST  4
 typedef float vec __attribute__((vector_size(32)));
 enum { LANES = 8 };
 #define vec_load(p)      ((vec)_mm256_loadu_ps(p))

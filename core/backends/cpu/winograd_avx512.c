@@ -3,10 +3,12 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#define W_TARGET __attribute__((target("avx512f,avx512vl,avx512dq,fma")))
-#define W_TABLE  nt_winograd_avx512
-#define W_ROWS   14 /* rows of an accumulator tile of gemm */
-#define W_T_ROWS 8  /* the same of gemm_t; divides 16 */
+#define W_TARGET  __attribute__((target("avx512f,avx512vl,avx512dq,fma")))
+#define W_TABLE   nt_winograd_avx512
+#define W_ROWS    14 /* rows of an accumulator tile of gemm */
+#define W_T_VECS  4  /* the same of gemm_t: 6, 5 and 5 rows by four columns */
+#define W_T_FIRST 6
+#define W_T_REST  5
 typedef float vec __attribute__((vector_size(64)));
 enum { LANES = 16 };
 #define vec_load(p)      ((vec)_mm512_loadu_ps(p))

@@ -14,12 +14,19 @@
 
 enum { VPR = 16 / LANES, MAX_TILE = 8 };
 
-static const float power6[6][5] = {{1, 0, 0, 0, 0},  {1, 1, 1, 1, 1},    {1, -1, 1, -1, 1},
-                                   {1, 2, 4, 8, 16}, {1, -2, 4, -8, 16}, {0, 0, 0, 0, 0}};
-static const float norm6[6] = {1.f / 4, -1.f / 6, -1.f / 6, 1.f / 24, 1.f / 24, 1};
-static const float data6[6][6] = {{4, 0, -5, 0, 1, 0},  {0, -4, -4, 1, 1, 0}, {0, 4, -4, -1, 1, 0},
-                                  {0, -2, -1, 2, 1, 0}, {0, 2, -1, -2, 1, 0}, {0, 4, 0, -5, 0, 1}};
+/* 0, +-3/4, +-3/2: about half the error of the usual 0, +-1, +-2, and powers of few bits */
+static const float power6[6][5] = {{1, 0, 0, 0, 0},
+                                   {1, 0.75f, 0.5625f, 0.421875f, 0.31640625f},
+                                   {1, -0.75f, 0.5625f, -0.421875f, 0.31640625f},
+                                   {1, 1.5f, 2.25f, 3.375f, 5.0625f},
+                                   {1, -1.5f, 2.25f, -3.375f, 5.0625f},
+                                   {0, 0, 0, 0, 0}};
+static const float norm6[6] = {64.f / 81, -128.f / 243, -128.f / 243, 32.f / 243, 32.f / 243, 1};
+static const float data6[6][6] = {{1.265625f, 0, -2.8125f, 0, 1, 0},    {0, -1.6875f, -2.25f, 0.75f, 1, 0},
+                                  {0, 1.6875f, -2.25f, -0.75f, 1, 0},   {0, -0.84375f, -0.5625f, 1.5f, 1, 0},
+                                  {0, 0.84375f, -0.5625f, -1.5f, 1, 0}, {0, 1.265625f, 0, -2.8125f, 0, 1}};
 
+/* 0, +-1, +-2, +-1/2 */
 static const float power8[8][6] = {{1, 0, 0, 0, 0, 0},
                                    {1, 1, 1, 1, 1, 1},
                                    {1, -1, 1, -1, 1, -1},
@@ -181,8 +188,17 @@ W_INLINE void copy_edge(const nt_winograd_map *map, const place *at, int size, c
     }
 }
 
+W_INLINE void add_tile(float *sum, const float *x, int64_t row, int k)
+{
+    vec total = vec_load(sum);
+    for (int i = 0; i < k; i++)
+        W_UNROLL for (int j = 0; j < k; j++) total += vec_load(x + i * row + j * 16);
+    vec_store(sum, total);
+}
+
+/* `sum` (16), unless NULL, += all values */
 W_INLINE void expand_tiles(matrix which, int tile, int k, const nt_winograd_map *map, const float *x,
-                           int64_t t0, int64_t n, float *to, int64_t xi)
+                           int64_t t0, int64_t n, float *to, int64_t xi, float *sum)
 {
     float edge[MAX_TILE * MAX_TILE * 16] __attribute__((aligned(64)));
     place at = place_of(map, t0);
@@ -195,20 +211,20 @@ W_INLINE void expand_tiles(matrix which, int tile, int k, const nt_winograd_map 
         } else {
             copy_edge(map, &at, k, image, edge);
         }
-        W_UNROLL for (int l = 0; l < 16; l += LANES)
+        for (int l = 0; l < 16; l += LANES) {
             expand_2d(which, tile, k, from + l, row, 16, to + t * 16 + l, xi);
+            if (sum) add_tile(sum + l, from + l, row, k);
+        }
     }
 }
 
 /* The part of the m x m values that is inside of the map goes to it. */
 W_INLINE void store_tile(const nt_winograd_map *map, const place *at, int m, vec (*out)[MAX_TILE], float *y)
 {
-    const int64_t rows = map->h - at->y < m ? map->h - at->y : m,
-                  cols = map->w - at->x < m ? map->w - at->x : m;
+    const int64_t rows = map->h - at->y, cols = map->w - at->x;
     float *to = y + at->image * map->image + (at->y * map->w + at->x) * 16;
-    for (int64_t i = 0; i < rows; i++, to += map->w * 16)
-        for (int64_t j = 0; j < cols; j++)
-            vec_store(to + j * 16, out[i][j]);
+    for (int i = 0; i < m && i < rows; i++, to += map->w * 16)
+        W_UNROLL for (int j = 0; j < m; j++) if (j < cols) vec_store(to + j * 16, out[i][j]);
 }
 
 W_INLINE void output_tiles(int tile, int m, const nt_winograd_map *map, float *y, int64_t t0, int64_t n,
@@ -269,10 +285,18 @@ W_INLINE int64_t vec_at(int v, int64_t col)
     return v / VPR * col + v % VPR * LANES;
 }
 
+/* Asks early for the lines of c, which will be written. */
+W_INLINE void fetch(int rows, int vecs, float *c, int64_t c_col)
+{
+    W_UNROLL for (int r = 0; r < rows; r++) W_UNROLL for (int v = 0; v < vecs; v += VPR)
+        __builtin_prefetch(c + r * 16 + vec_at(v, c_col), 1);
+}
+
 W_INLINE void gemm_tile(int rows, int vecs, float *c, int64_t c_col, const float *a, int64_t a_seg,
                         int64_t segments, const float *b, int64_t b_col)
 {
     vec acc[W_ROWS][VECS];
+    fetch(rows, vecs, c, c_col);
     W_UNROLL for (int r = 0; r < rows; r++) W_UNROLL for (int v = 0; v < vecs; v++) acc[r][v] = vec_set1(0.f);
     for (int64_t s = 0; s < segments; s++, a += a_seg)
         for (int i = 0; i < 16; i++, b += 16) {
@@ -321,45 +345,65 @@ static void gemm(float *c, int64_t c_col, const float *a, int64_t a_seg, int64_t
     const int step = VECS / VPR; /* columns of a register tile */
     for (int j = 0; j < cols; j += step) {
         const int vecs = cols - j < step ? VPR : VECS;
-        int64_t left = (rows + W_ROWS - 1) / W_ROWS;
-        for (int64_t r = 0, now; r < rows; r += now, left--) {
-            now = (rows - r + left - 1) / left; /* as even as possible */
+        for (int64_t r = 0, now; r < rows; r += now) {
+            const int64_t left = rows - r; /* the last two as even as possible */
+            now = left >= 2 * W_ROWS || left == W_ROWS ? W_ROWS : left > W_ROWS ? (left + 1) / 2 : left;
             gemms[vecs - 1][now - 1](c + j * c_col + r * 16, c_col, a + r * 16, a_seg, segments,
                                      b + j * b_col, b_col);
         }
     }
 }
 
-W_INLINE void gemm_t_tile(int vecs, float *c, int64_t c_col, const float *a, const float *b, int64_t b_col,
-                          int64_t depth, bool add)
+W_INLINE void gemm_t_tile(int rows, int vecs, float *c, int64_t c_col, const float *a, const float *b,
+                          int64_t b_col, int64_t depth, bool add)
 {
-    vec acc[W_T_ROWS][VECS];
-    W_UNROLL for (int r = 0; r < W_T_ROWS; r++) W_UNROLL for (int v = 0; v < vecs; v++) acc[r][v] =
-        add ? vec_load(c + r * 16 + vec_at(v, c_col)) : vec_set1(0.f);
+    vec acc[W_T_FIRST][W_T_VECS];
+    fetch(rows, vecs, c, c_col);
+    W_UNROLL for (int r = 0; r < rows; r++) W_UNROLL for (int v = 0; v < vecs; v++) acc[r][v] = vec_set1(0.f);
     for (int64_t i = 0; i < depth; i++) {
-        vec bv[VECS];
+        vec bv[W_T_VECS];
         W_UNROLL for (int v = 0; v < vecs; v++) bv[v] = vec_load(b + i * 16 + vec_at(v, b_col));
-        W_UNROLL for (int r = 0; r < W_T_ROWS; r++)
+        W_UNROLL for (int r = 0; r < rows; r++)
         {
             const vec x = vec_set1(a[i * 16 + r]);
             W_UNROLL for (int v = 0; v < vecs; v++) acc[r][v] = vec_fma(x, bv[v], acc[r][v]);
         }
     }
-    W_UNROLL for (int r = 0; r < W_T_ROWS; r++) W_UNROLL for (int v = 0; v < vecs; v++)
-        vec_store(c + r * 16 + vec_at(v, c_col), acc[r][v]);
+    W_UNROLL for (int r = 0; r < rows; r++) W_UNROLL for (int v = 0; v < vecs; v++)
+    {
+        float *to = c + r * 16 + vec_at(v, c_col);
+        vec_store(to, add ? vec_load(to) + acc[r][v] : acc[r][v]);
+    }
 }
 
-static W_TARGET void gemm_t(float *c, int64_t c_col, const float *a, const float *b, int64_t b_col,
-                            int64_t depth, int cols, bool add)
+typedef void gemm_t_fn(float *c, int64_t c_col, const float *a, const float *b, int64_t b_col, int64_t depth,
+                       bool add);
+#define GEMM_T(vecs)                                                                                         \
+    static W_TARGET void gemm_t_##vecs(float *c, int64_t c_col, const float *a, const float *b,              \
+                                       int64_t b_col, int64_t depth, bool add)                               \
+    {                                                                                                        \
+        gemm_t_tile(W_T_FIRST, vecs, c, c_col, a, b, b_col, depth, add);                                     \
+        for (int r = W_T_FIRST; r < 16; r += W_T_REST)                                                       \
+            gemm_t_tile(W_T_REST, vecs, c + r * 16, c_col, a + r, b, b_col, depth, add);                     \
+    }
+GEMM_T(2)
+#if W_T_VECS == 4
+GEMM_T(1)
+GEMM_T(3)
+GEMM_T(4)
+static gemm_t_fn *const gemm_ts[W_T_VECS] = {gemm_t_1, gemm_t_2, gemm_t_3, gemm_t_4};
+#else
+static gemm_t_fn *const gemm_ts[W_T_VECS] = {[1] = gemm_t_2};
+#endif
+
+static void gemm_t(float *c, int64_t c_col, const float *a, const float *b, int64_t b_col, int64_t depth,
+                   int cols, bool add)
 {
-    const int step = VECS / VPR;
-    for (int j = 0; j < cols; j += step)
-        for (int r = 0; r < 16; r += W_T_ROWS) {
-            if (cols - j < step)
-                gemm_t_tile(VPR, c + j * c_col + r * 16, c_col, a + r, b + j * b_col, b_col, depth, add);
-            else
-                gemm_t_tile(VECS, c + j * c_col + r * 16, c_col, a + r, b + j * b_col, b_col, depth, add);
-        }
+    const int step = W_T_VECS / VPR;
+    for (int j = 0; j < cols; j += step) {
+        const int vecs = (cols - j < step ? cols - j : step) * VPR;
+        gemm_ts[vecs - 1](c + j * c_col, c_col, a, b + j * b_col, b_col, depth, add);
+    }
 }
 
 /* ---- the table: the functions above with their constants */
@@ -367,12 +411,12 @@ static W_TARGET void gemm_t(float *c, int64_t c_col, const float *a, const float
     static W_TARGET void data_##tile##_##r(const nt_winograd_map *map, const float *x, int64_t t0,           \
                                            int64_t n, float *v, int64_t xi)                                  \
     {                                                                                                        \
-        expand_tiles(DATA, tile, tile, map, x, t0, n, v, xi);                                                \
+        expand_tiles(DATA, tile, tile, map, x, t0, n, v, xi, NULL);                                          \
     }                                                                                                        \
     static W_TARGET void grad_##tile##_##r(const nt_winograd_map *map, const float *dy, int64_t t0,          \
-                                           int64_t n, float *d, int64_t xi)                                  \
+                                           int64_t n, float *d, int64_t xi, float *sum)                      \
     {                                                                                                        \
-        expand_tiles(POWER, tile, tile - r + 1, map, dy, t0, n, d, xi);                                      \
+        expand_tiles(POWER, tile, tile - r + 1, map, dy, t0, n, d, xi, sum);                                 \
     }                                                                                                        \
     static W_TARGET void output_##tile##_##r(const nt_winograd_map *map, float *y, int64_t t0, int64_t n,    \
                                              const float *m, int64_t xi, const float *bias, bool relu)       \

@@ -21,8 +21,9 @@ typedef struct nt_winograd_kernels {
     int tile, kernel;
     /* v (xi)[n][16] = B^T x B of tiles t0 .. t0 + n */
     void (*data)(const nt_winograd_map *map, const float *x, int64_t t0, int64_t n, float *v, int64_t xi);
-    /* d (xi)[n][16] = A dy A^T of the m x m tiles t0 .. t0 + n */
-    void (*grad)(const nt_winograd_map *map, const float *dy, int64_t t0, int64_t n, float *d, int64_t xi);
+    /* d (xi)[n][16] = A dy A^T of the m x m tiles t0 .. t0 + n; sum (16), unless NULL, += their values */
+    void (*grad)(const nt_winograd_map *map, const float *dy, int64_t t0, int64_t n, float *d, int64_t xi,
+                 float *sum);
     /* y tiles t0 .. t0 + n = A^T m A + bias (16, or NULL) */
     void (*output)(const nt_winograd_map *map, float *y, int64_t t0, int64_t n, const float *m, int64_t xi,
                    const float *bias, bool relu);
