@@ -46,7 +46,8 @@ struct nt_net {
     int n_segments, n_stats;
     segment *segment;
     stat_pair *stat;
-    nt_plan *last; /* plan of the last forward */
+    double *squares; /* (n_segments + 2 n_stats) of gradients measured since nt_net_take_squares */
+    nt_plan *last;   /* plan of the last forward */
     bool last_has_loss;
     void *host_loss; /* (largest n, 2) real */
     void *host_slot; /* largest slot, real */
@@ -89,6 +90,7 @@ void nt_net_destroy(nt_net *net)
     free(net->slot);
     free(net->segment);
     free(net->stat);
+    free(net->squares);
     free(net->host_loss);
     free(net->host_slot);
     free(net);
@@ -262,6 +264,8 @@ nt_status nt_net_build(nt_net *net)
     NT_TRY(compile_plans(net));
     NT_TRY(list_segments(net));
     list_stats(net);
+    net->squares = calloc((size_t)(net->n_segments + 2 * net->n_stats) + 1, sizeof *net->squares);
+    NT_CHECK_ALLOC(net->squares, (size_t)net->n_segments * sizeof *net->squares);
     NT_TRY(allocate_arenas(net));
     NT_TRY(allocate_host_buffers(net));
     for (int i = 0; i < net->n_plans; i++)
@@ -384,34 +388,122 @@ static char *elem(const nt_net *net, char *arena, int64_t offset)
     return arena ? arena + (size_t)offset * net->real_bytes : NULL;
 }
 
-static nt_status update_stats(nt_net *net, int64_t batch)
+/* Adds the sum of squares of n gradients to *squares. Host memory answers at once; a device writes the number
+ * when it gets there, so a range of a device is measured in one piece. */
+static nt_status add_squares(nt_net *net, double *squares, int64_t offset, int64_t n)
 {
-    for (int i = 0; i < net->n_stats; i++) {
-        const nt_slot *mean = &net->slot[net->stat[i].mean], *var = &net->slot[net->stat[i].var];
-        double values = (double)(batch * net->stat[i].values_per_sample);
-        nt_update u = {.rule = NT_UPDATE_STAT,
-                       .momentum = (float)net->stat[i].momentum,
-                       .grad_scale = 1,
-                       .correction1 = values > 1 ? (float)(values / (values - 1)) : 1};
-        NT_TRY(nt_backend_update(net->backend, &u, elem(net, net->params, mean->offset),
-                                 elem(net, net->grads, mean->offset), elem(net, net->params, var->offset),
-                                 elem(net, net->grads, var->offset), mean->n_elems));
+    double sum = 0;
+    double *dst = net->backend->ops->host_memory ? &sum : squares;
+    NT_TRY(nt_backend_sum_squares(net->backend, dst, elem(net, net->grads, offset), n));
+    *squares += sum;
+    return NT_OK;
+}
+
+/* Elements of one block: gradient, parameter and state of a block together fit in a level-2 cache. */
+static int64_t block_elems(const nt_net *net)
+{
+    return net->backend->ops->host_memory ? (int64_t)16384 * net->backend->options.threads : INT64_MAX;
+}
+
+static nt_status update_elems(nt_net *net, const nt_update *u, int64_t begin, int64_t end)
+{
+    NT_TRY(nt_backend_update(net->backend, u, elem(net, net->params, begin), elem(net, net->grads, begin),
+                             elem(net, net->state[0], begin), elem(net, net->state[1], begin), end - begin));
+    return NT_OK;
+}
+
+/* Measures and, if u is not NULL, updates the part of segment i that lies in [begin, end). */
+static nt_status run_segment(nt_net *net, int i, const nt_update *u, int64_t begin, int64_t end)
+{
+    const segment *s = &net->segment[i];
+    int64_t from = begin > s->begin ? begin : s->begin, stop = end < s->end ? end : s->end,
+            block = block_elems(net);
+    for (; from < stop; from += block) {
+        int64_t to = block < stop - from ? from + block : stop;
+        NT_TRY(add_squares(net, &net->squares[i], from, to - from));
+        if (u) NT_TRY(update_elems(net, u, from, to));
+        if (to == stop) break;
     }
     return NT_OK;
 }
 
-nt_status nt_net_update(nt_net *net, double lr, int64_t step, int64_t batch, double grad_scale)
+static nt_status update_stat(nt_net *net, const stat_pair *stat, int64_t batch)
+{
+    const nt_slot *mean = &net->slot[stat->mean], *var = &net->slot[stat->var];
+    double values = (double)(batch * stat->values_per_sample);
+    nt_update u = {.rule = NT_UPDATE_STAT,
+                   .momentum = (float)stat->momentum,
+                   .grad_scale = 1,
+                   .correction1 = values > 1 ? (float)(values / (values - 1)) : 1};
+    NT_TRY(nt_backend_update(net->backend, &u, elem(net, net->params, mean->offset),
+                             elem(net, net->grads, mean->offset), elem(net, net->params, var->offset),
+                             elem(net, net->grads, var->offset), mean->n_elems));
+    return NT_OK;
+}
+
+/* Measures and, if step is not NULL, updates the running statistics in [begin, end). */
+static nt_status run_stats(nt_net *net, const nt_net_step *step, int64_t begin, int64_t end)
+{
+    for (int i = 0; i < net->n_stats; i++) {
+        const nt_slot *mean = &net->slot[net->stat[i].mean], *var = &net->slot[net->stat[i].var];
+        if (mean->offset < begin || mean->offset >= end) continue;
+        double *squares = net->squares + net->n_segments + 2 * i;
+        NT_TRY(add_squares(net, &squares[0], mean->offset, mean->n_elems));
+        NT_TRY(add_squares(net, &squares[1], var->offset, var->n_elems));
+        if (step) NT_TRY(update_stat(net, &net->stat[i], step->batch));
+    }
+    return NT_OK;
+}
+
+static nt_update prepare(const nt_net *net, int i, const nt_net_step *step)
+{
+    nt_update u = nt_optim_prepare(net->options.optim, step->lr, step->step, net->segment[i].role);
+    u.grad_scale = (float)step->grad_scale;
+    return u;
+}
+
+nt_status nt_net_measure_and_update(nt_net *net, const nt_net_step *step, int64_t begin, int64_t end)
 {
     NT_BUG_UNLESS(net->grads, "update without an optimizer");
     for (int i = 0; i < net->n_segments; i++) {
-        const segment *s = &net->segment[i];
-        nt_update u = nt_optim_prepare(net->options.optim, lr, step, s->role);
-        u.grad_scale = (float)grad_scale;
-        NT_TRY(nt_backend_update(net->backend, &u, elem(net, net->params, s->begin),
-                                 elem(net, net->grads, s->begin), elem(net, net->state[0], s->begin),
-                                 elem(net, net->state[1], s->begin), s->end - s->begin));
+        nt_update u = prepare(net, i, step);
+        NT_TRY(run_segment(net, i, &u, begin, end));
     }
-    NT_TRY(update_stats(net, batch));
+    NT_TRY(run_stats(net, step, begin, end));
+    return NT_OK;
+}
+
+nt_status nt_net_measure(nt_net *net, int64_t begin, int64_t end)
+{
+    NT_BUG_UNLESS(net->grads, "no gradients to measure: there is no optimizer");
+    for (int i = 0; i < net->n_segments; i++)
+        NT_TRY(run_segment(net, i, NULL, begin, end));
+    NT_TRY(run_stats(net, NULL, begin, end));
+    return NT_OK;
+}
+
+nt_status nt_net_take_squares(nt_net *net, double *out)
+{
+    double sum = 0, stats = 0;
+    NT_TRY(nt_backend_sync(net->backend));
+    for (int i = 0; i < net->n_segments; i++)
+        sum += net->squares[i];
+    for (int i = net->n_segments; i < net->n_segments + 2 * net->n_stats; i++)
+        stats += net->squares[i];
+    memset(net->squares, 0, (size_t)(net->n_segments + 2 * net->n_stats) * sizeof *net->squares);
+    *out = isfinite(stats) ? sum : (double)NAN;
+    return NT_OK;
+}
+
+nt_status nt_net_update(nt_net *net, const nt_net_step *step)
+{
+    NT_BUG_UNLESS(net->grads, "update without an optimizer");
+    for (int i = 0; i < net->n_segments; i++) {
+        nt_update u = prepare(net, i, step);
+        NT_TRY(update_elems(net, &u, net->segment[i].begin, net->segment[i].end));
+    }
+    for (int i = 0; i < net->n_stats; i++)
+        NT_TRY(update_stat(net, &net->stat[i], step->batch));
     return NT_OK;
 }
 

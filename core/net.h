@@ -76,9 +76,27 @@ NT_MUST nt_status nt_net_loss(nt_net *net, nt_loss_sum *out);
  * included. */
 NT_MUST nt_status nt_net_output(nt_net *net, float *out);
 
-/* One optimizer step over everything, from the (already reduced) gradients: `step` 0-based, `batch` samples
- * in the global batch, grad_scale a factor on all gradients (clipping). */
-NT_MUST nt_status nt_net_update(nt_net *net, double lr, int64_t step, int64_t batch, double grad_scale);
+/* What an optimizer step is made with. */
+typedef struct nt_net_step {
+    double lr;
+    int64_t step;      /* 0-based */
+    int64_t batch;     /* samples in the global batch */
+    double grad_scale; /* factor on all gradients (clipping); 1 normally */
+} nt_net_step;
+
+/* One optimizer step over everything, from the (already reduced) gradients. */
+NT_MUST nt_status nt_net_update(nt_net *net, const nt_net_step *step);
+
+/* The same over the slots in [begin, end), a range as nt_net_backward reports it, taking the sum of squares
+ * of its gradients on the way: block by block, so that a gradient comes from memory once for both. */
+NT_MUST nt_status nt_net_measure_and_update(nt_net *net, const nt_net_step *step, int64_t begin, int64_t end);
+
+/* Takes the sum of squares of the gradients of [begin, end) only. */
+NT_MUST nt_status nt_net_measure(nt_net *net, int64_t begin, int64_t end);
+
+/* The sum of squares over all trained slots measured since the last call; waits for the device. Not finite if
+ * any gradient, or any statistic, was not. */
+NT_MUST nt_status nt_net_take_squares(nt_net *net, double *out);
 
 /* Sets all gradients to zero (a rank without samples in this batch). */
 NT_MUST nt_status nt_net_zero_grads(nt_net *net);

@@ -1,6 +1,5 @@
-/* See bucket.h. A bucket is planned as a row of whole layers, and holds stretches: neighbouring trained
- * slots, or neighbouring statistics, whose squares are summed in one call each. With one rank nothing is
- * sent, but the sums are taken in the same pieces. */
+/* See bucket.h. A bucket is a row of whole layers. With one rank nothing is sent, and every layer is a bucket
+ * of its own. */
 #include "dist/bucket.h"
 
 #include "core/clock.h"
@@ -12,15 +11,8 @@
 
 #define SMALL_BYTES ((int64_t)1 << 20) /* first and last bucket: about 0.3 ms on one machine */
 
-typedef struct stretch {
-    int64_t begin, end;
-    bool trained;
-    double sum_squares;
-} stretch;
-
 typedef struct bucket {
     int64_t begin, end;
-    int first_stretch, n_stretches;
 } bucket;
 
 /* All slots of one layer. */
@@ -32,9 +24,10 @@ struct nt_buckets {
     nt_net *net;
     nt_comm *comm;
     int64_t real_bytes;
-    int n_buckets, n_stretches;
+    int n_buckets;
     bucket *bucket;
-    stretch *stretch;
+    nt_ready_fn reduced;
+    void *arg;
     int next;     /* bucket to be reduced next */
     int64_t done; /* gradients are final up to here */
     double seconds;
@@ -80,43 +73,24 @@ static void plan_buckets(nt_buckets *b, const group *groups, int n_groups, int64
     }
 }
 
-/* Cuts every bucket into stretches of one kind. */
-static void plan_stretches(nt_buckets *b)
-{
-    int slot = 0;
-    for (int i = 0; i < b->n_buckets; i++) {
-        bucket *it = &b->bucket[i];
-        it->first_stretch = b->n_stretches;
-        for (; slot < nt_net_n_slots(b->net) && nt_net_get_slot(b->net, slot)->offset < it->end; slot++) {
-            const nt_slot *s = nt_net_get_slot(b->net, slot);
-            bool trained = s->role != NT_PARAM_STAT;
-            bool joins =
-                b->n_stretches > it->first_stretch && b->stretch[b->n_stretches - 1].trained == trained;
-            if (!joins) b->stretch[b->n_stretches++] = (stretch){.begin = s->offset, .trained = trained};
-            b->stretch[b->n_stretches - 1].end = s->offset + s->n_elems;
-        }
-        it->n_stretches = b->n_stretches - it->first_stretch;
-    }
-}
-
 static nt_status plan(nt_buckets *b, double bucket_mb)
 {
     int n_slots = nt_net_n_slots(b->net), n_groups = 0;
-    int64_t most = (int64_t)(bucket_mb * 0x1p20) / b->real_bytes, small = SMALL_BYTES / b->real_bytes;
+    int64_t most = b->comm->size > 1 ? (int64_t)(bucket_mb * 0x1p20) / b->real_bytes : 0,
+            small = SMALL_BYTES / b->real_bytes;
     b->bucket = calloc((size_t)n_slots + 1, sizeof *b->bucket);
-    b->stretch = calloc((size_t)n_slots + 1, sizeof *b->stretch);
     group *groups = calloc((size_t)n_slots + 1, sizeof *groups);
     nt_status status = NT_OK;
-    if (b->bucket && b->stretch && groups) status = list_groups(b->net, groups, &n_groups);
+    if (b->bucket && groups) status = list_groups(b->net, groups, &n_groups);
     if (groups && status == NT_OK) plan_buckets(b, groups, n_groups, most, small < most ? small : most);
     free(groups);
-    NT_CHECK_ALLOC(b->bucket && b->stretch && groups, (size_t)n_slots * sizeof *b->stretch);
+    NT_CHECK_ALLOC(b->bucket && groups, (size_t)n_slots * sizeof *b->bucket);
     NT_TRY(status);
-    plan_stretches(b);
     return NT_OK;
 }
 
-nt_status nt_buckets_create(nt_buckets **out, nt_net *net, nt_comm *comm, double bucket_mb)
+nt_status nt_buckets_create(nt_buckets **out, nt_net *net, nt_comm *comm, double bucket_mb,
+                            nt_ready_fn reduced, void *arg)
 {
     *out = NULL;
     NT_BUG_UNLESS(nt_net_grads(net), "buckets for a net without gradients");
@@ -125,6 +99,8 @@ nt_status nt_buckets_create(nt_buckets **out, nt_net *net, nt_comm *comm, double
     NT_CHECK_ALLOC(b, sizeof *b);
     b->net = net;
     b->comm = comm;
+    b->reduced = reduced;
+    b->arg = arg;
     b->real_bytes = (int64_t)nt_dtype_bytes(nt_net_backend(net)->ops->real);
     nt_status status = plan(b, bucket_mb);
     if (status != NT_OK) {
@@ -139,7 +115,6 @@ void nt_buckets_destroy(nt_buckets *b)
 {
     if (!b) return;
     free(b->bucket);
-    free(b->stretch);
     free(b);
 }
 
@@ -148,23 +123,20 @@ static void *grad_at(const nt_buckets *b, int64_t offset)
     return (char *)nt_net_grads(b->net) + offset * b->real_bytes;
 }
 
-/* Sums over ranks, then takes the squares while the sums are still in the cache. */
-static nt_status reduce(nt_buckets *b, bucket *it)
+/* Sums over ranks. */
+static nt_status reduce(nt_buckets *b, const bucket *it)
 {
     nt_backend *backend = nt_net_backend(b->net);
-    if (b->comm->size > 1) {
-        nt_phase_wait("all-reduce");
-        if (nt_fault_point("step.reduce") == NT_FAULT_ERROR)
-            NT_FAIL(NT_ERR_UNAVAILABLE, "fault point step.reduce: no reduction");
-        NT_TRY(nt_backend_sync(backend));
-        NT_TRY(nt_comm_all_reduce(b->comm, grad_at(b, it->begin), it->end - it->begin, backend->ops->real));
-        NT_TRY(nt_comm_wait(b->comm));
-        nt_phase_enter("backward");
-    }
-    for (int i = it->first_stretch; i < it->first_stretch + it->n_stretches; i++) {
-        stretch *s = &b->stretch[i];
-        NT_TRY(nt_backend_sum_squares(backend, &s->sum_squares, grad_at(b, s->begin), s->end - s->begin));
-    }
+    if (b->comm->size == 1) return NT_OK;
+    double start = nt_clock_s();
+    nt_phase_wait("all-reduce");
+    if (nt_fault_point("step.reduce") == NT_FAULT_ERROR)
+        NT_FAIL(NT_ERR_UNAVAILABLE, "fault point step.reduce: no reduction");
+    NT_TRY(nt_backend_sync(backend));
+    NT_TRY(nt_comm_all_reduce(b->comm, grad_at(b, it->begin), it->end - it->begin, backend->ops->real));
+    NT_TRY(nt_comm_wait(b->comm));
+    nt_phase_enter("backward");
+    b->seconds += nt_clock_s() - start;
     return NT_OK;
 }
 
@@ -174,21 +146,17 @@ nt_status nt_buckets_ready(void *buckets, int64_t begin, int64_t end)
     NT_BUG_UNLESS(begin == b->done && end >= begin, "gradients [%lld, %lld) became final after [0, %lld)",
                   (long long)begin, (long long)end, (long long)b->done);
     b->done = end;
-    double start = nt_clock_s();
-    for (; b->next < b->n_buckets && b->bucket[b->next].end <= end; b->next++)
-        NT_TRY(reduce(b, &b->bucket[b->next]));
-    b->seconds += nt_clock_s() - start;
+    for (; b->next < b->n_buckets && b->bucket[b->next].end <= end; b->next++) {
+        const bucket *it = &b->bucket[b->next];
+        NT_TRY(reduce(b, it));
+        if (b->reduced) NT_TRY(b->reduced(b->arg, it->begin, it->end));
+    }
     return NT_OK;
 }
 
-nt_status nt_buckets_finish(nt_buckets *b, double *sum_squares)
+nt_status nt_buckets_finish(nt_buckets *b)
 {
     NT_BUG_UNLESS(b->next == b->n_buckets, "%d of %d buckets were reduced", b->next, b->n_buckets);
-    NT_TRY(nt_backend_sync(nt_net_backend(b->net)));
-    double sum = 0, sum_stats = 0;
-    for (int i = 0; i < b->n_stretches; i++)
-        *(b->stretch[i].trained ? &sum : &sum_stats) += b->stretch[i].sum_squares;
-    *sum_squares = isfinite(sum_stats) ? sum : (double)NAN;
     nt_buckets_reset(b);
     return NT_OK;
 }

@@ -2,9 +2,8 @@
  *
  * The first ranges to be finished (last layers) make a small bucket so that communication starts early, and
  * the last (first layers) a small one because nothing is left to hide it; bucket_mb in between. A bucket
- * never splits a layer: its slots are finished at the same moment. Right after its reduction, while it is
- * still in cache, the sum of squares of each bucket is taken: the gradient norm, and the NaN check, cost no
- * further pass. */
+ * never splits a layer: its slots are finished at the same moment. What is to be done with a reduced bucket
+ * while it is still in cache (norm, update) is the caller's business. */
 #ifndef NT_DIST_BUCKET_H
 #define NT_DIST_BUCKET_H
 
@@ -13,15 +12,16 @@
 
 typedef struct nt_buckets nt_buckets;
 
-NT_MUST nt_status nt_buckets_create(nt_buckets **out, nt_net *net, nt_comm *comm, double bucket_mb);
+/* reduced(arg, begin, end) is called for every bucket right after its reduction; may be NULL. */
+NT_MUST nt_status nt_buckets_create(nt_buckets **out, nt_net *net, nt_comm *comm, double bucket_mb,
+                                    nt_ready_fn reduced, void *arg);
 void nt_buckets_destroy(nt_buckets *buckets);
 
 /* An nt_ready_fn with the buckets as arg: reduces every bucket that [.., end) completes. */
 NT_MUST nt_status nt_buckets_ready(void *buckets, int64_t begin, int64_t end);
 
-/* All buckets are reduced; *sum_squares over the trained slots' gradients (statistics' slots excluded). Not
- * finite if any gradient, or any statistic, is not. Readies the next step. */
-NT_MUST nt_status nt_buckets_finish(nt_buckets *buckets, double *sum_squares);
+/* All buckets must be reduced. Readies the next step. */
+NT_MUST nt_status nt_buckets_finish(nt_buckets *buckets);
 
 /* Forgets what was reduced of a step that was given up. */
 void nt_buckets_reset(nt_buckets *buckets);
@@ -30,7 +30,7 @@ void nt_buckets_reset(nt_buckets *buckets);
  * for messages. */
 NT_MUST nt_status nt_buckets_blame(nt_buckets *buckets, const char **name);
 
-/* Wall time of the reductions since the last call. */
+/* Wall time of the reductions, without what `reduced` took, since the last call. */
 double nt_buckets_take_seconds(nt_buckets *buckets);
 
 int nt_buckets_count(const nt_buckets *buckets);

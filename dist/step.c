@@ -4,7 +4,12 @@
  * The sum is exact for uneven parts because every rank scales its loss gradient by 1 / samples of the
  * *global* batch: summing is all that is left to do, and a rank without samples adds zeros. Everything that
  * decides about the update (norm, NaN) is computed from numbers that are equal on all ranks, so all decide
- * alike without asking each other; only a loss, which stays local, needs one tiny message. */
+ * alike without asking each other; only a loss, which stays local, needs one tiny message.
+ *
+ * Where a NaN ends the run anyway and nothing is clipped, the verdict need not come before the update: each
+ * bucket is measured and updated right after its reduction, while it is in cache, and a NaN is found after
+ * the fact; no checkpoint is written then, so nothing is lost. The same arithmetic in the same order per
+ * element, so both ways give the same bits. */
 #include "dist/step.h"
 
 #include "core/clock.h"
@@ -20,7 +25,23 @@ struct nt_stepper {
     nt_comm *comm;
     nt_buckets *buckets;
     nt_step_options options;
+    bool early;       /* update bucket by bucket */
+    nt_net_step step; /* under way */
+    double update_s;  /* spent in on_reduced */
 };
+
+/* What is done with a bucket that has just been reduced. */
+static nt_status on_reduced(void *stepper, int64_t begin, int64_t end)
+{
+    nt_stepper *s = stepper;
+    double start = nt_clock_s();
+    if (s->early)
+        NT_TRY(nt_net_measure_and_update(s->net, &s->step, begin, end));
+    else
+        NT_TRY(nt_net_measure(s->net, begin, end));
+    s->update_s += nt_clock_s() - start;
+    return NT_OK;
+}
 
 nt_status nt_stepper_create(nt_stepper **out, nt_net *net, nt_comm *comm, double bucket_mb,
                             const nt_step_options *options)
@@ -31,7 +52,8 @@ nt_status nt_stepper_create(nt_stepper **out, nt_net *net, nt_comm *comm, double
     s->net = net;
     s->comm = comm;
     s->options = *options;
-    nt_status status = nt_buckets_create(&s->buckets, net, comm, bucket_mb);
+    s->early = options->nan_policy == NT_NAN_ABORT && options->clip_norm <= 0;
+    nt_status status = nt_buckets_create(&s->buckets, net, comm, bucket_mb, on_reduced, s);
     if (status != NT_OK) {
         nt_stepper_destroy(s);
         return status;
@@ -156,15 +178,40 @@ static nt_status refuse(nt_stepper *s, int64_t step, int bad_loss_rank, nt_step_
     return NT_OK;
 }
 
-static nt_status update(nt_stepper *s, int64_t global_n, double lr, int64_t step, nt_step_result *r)
+/* The update of everything, where it had to wait for the verdict. */
+static nt_status update(nt_stepper *s, nt_step_result *r)
 {
     nt_phase_enter("update");
     NT_TRY(fault_error("step.update", nt_fault_point("step.update")));
-    double clip = s->options.clip_norm;
-    double grad_scale = clip > 0 && r->grad_norm > clip ? clip / r->grad_norm : 1;
-    double start = nt_clock_s();
-    NT_TRY(nt_net_update(s->net, lr, step, global_n, grad_scale));
-    r->times.update_s = nt_clock_s() - start;
+    if (s->early) return NT_OK;
+    double start = nt_clock_s(), clip = s->options.clip_norm;
+    if (clip > 0 && r->grad_norm > clip) s->step.grad_scale = clip / r->grad_norm;
+    NT_TRY(nt_net_update(s->net, &s->step));
+    r->times.update_s += nt_clock_s() - start;
+    return NT_OK;
+}
+
+/* Splits what backward took into its parts, and takes the gradient's norm. */
+static nt_status close_gradients(nt_stepper *s, int n_micro, double *sum_squares, nt_step_result *r)
+{
+    NT_TRY(nt_buckets_finish(s->buckets));
+    NT_TRY(nt_net_take_squares(s->net, sum_squares));
+    r->times.reduce_s = nt_buckets_take_seconds(s->buckets);
+    r->times.update_s = s->update_s;
+    if (n_micro > 0) r->times.backward_s -= r->times.reduce_s + r->times.update_s;
+    r->grad_norm = sqrt(*sum_squares);
+    return NT_OK;
+}
+
+static nt_status begin_step(nt_stepper *s, int64_t global_n, double lr, int64_t step)
+{
+    double stale;
+    nt_fault_set_step(step);
+    nt_phase_set_step(step);
+    s->step = (nt_net_step){.lr = lr, .step = step, .batch = global_n, .grad_scale = 1};
+    s->update_s = 0;
+    nt_buckets_reset(s->buckets);
+    NT_TRY(nt_net_take_squares(s->net, &stale)); /* of a step that was given up */
     return NT_OK;
 }
 
@@ -173,21 +220,16 @@ nt_status nt_stepper_run(nt_stepper *s, const nt_batch *micro, int n_micro, int6
 {
     NT_BUG_UNLESS(n_micro >= 0 && global_n >= 1, "%d pieces of a batch of %lld", n_micro,
                   (long long)global_n);
-    *result = (nt_step_result){.skipped = false};
-    nt_fault_set_step(step);
-    nt_phase_set_step(step);
-    nt_buckets_reset(s->buckets);
-    NT_TRY(compute_gradients(s, micro, n_micro, global_n, result));
     double sum_squares = 0;
     int bad_loss_rank = s->comm->size;
-    NT_TRY(nt_buckets_finish(s->buckets, &sum_squares));
-    result->times.reduce_s = nt_buckets_take_seconds(s->buckets);
-    if (n_micro > 0) result->times.backward_s -= result->times.reduce_s;
-    result->grad_norm = sqrt(sum_squares);
+    *result = (nt_step_result){.skipped = false};
+    NT_TRY(begin_step(s, global_n, lr, step));
+    NT_TRY(compute_gradients(s, micro, n_micro, global_n, result));
+    NT_TRY(close_gradients(s, n_micro, &sum_squares, result));
     NT_TRY(find_bad_loss(s, result, &bad_loss_rank));
     if (!isfinite(sum_squares) || bad_loss_rank < s->comm->size)
         NT_TRY(refuse(s, step, bad_loss_rank, result));
     else
-        NT_TRY(update(s, global_n, lr, step, result));
+        NT_TRY(update(s, result));
     return NT_OK;
 }

@@ -38,7 +38,7 @@ static nt_status pretend_ranks(nt_session *session, int64_t n_ranks)
 static nt_status print_plan(nt_session *session)
 {
     nt_buckets *buckets = NULL;
-    NT_TRY(nt_buckets_create(&buckets, session->net, session->comm, session->run->bucket_mb));
+    NT_TRY(nt_buckets_create(&buckets, session->net, session->comm, session->run->bucket_mb, NULL, NULL));
     if (nt_session_is_root(session)) {
         nt_model_print(session->model, stdout);
         nt_summary(session, buckets, print_line);

@@ -72,7 +72,7 @@ static nt_status paper_step(toy *t, int64_t step, double *loss, double *norm)
     *loss = sum.loss / (double)n;
     *norm = gradient_norm(t);
     double clip = t->options.clip_norm, scale = clip > 0 ? fmin(1, clip / *norm) : 1;
-    NT_TRY(nt_net_update(t->net, 0.1, step, n, scale));
+    NT_TRY(nt_net_update(t->net, &(nt_net_step){.lr = 0.1, .step = step, .batch = n, .grad_scale = scale}));
     return NT_OK;
 }
 
@@ -224,7 +224,7 @@ static void test_buckets_tile_the_arena(nt_comm *comm)
         toy_options options = {.backend = "ref", .pieces = 1, .nan_sample = -1};
         EXPECT_OK(comm, toy_create(&job, comm, &options));
         nt_buckets *buckets;
-        EXPECT_OK(comm, nt_buckets_create(&buckets, job.net, comm, megabytes[k]));
+        EXPECT_OK(comm, nt_buckets_create(&buckets, job.net, comm, megabytes[k], NULL, NULL));
         int64_t at = 0, begin, end;
         for (int i = 0; i < nt_buckets_count(buckets); i++, at = end) {
             nt_buckets_range(buckets, i, &begin, &end);
@@ -241,7 +241,8 @@ static void test_buckets_tile_the_arena(nt_comm *comm)
         EXPECT(comm, nt_buckets_count(buckets) <= last_count, "bigger buckets, more of them");
         last_count = nt_buckets_count(buckets);
         if (k == 0) EXPECT(comm, last_count == 3, "%d buckets for three layers", last_count);
-        if (k == 3) EXPECT(comm, last_count == 1, "%d buckets for 10 kB", last_count);
+        int fewest = comm->size > 1 ? 1 : 3; /* alone nothing is sent: every layer by itself */
+        if (k == 3) EXPECT(comm, last_count == fewest, "%d buckets for 10 kB", last_count);
         nt_buckets_destroy(buckets);
         toy_destroy(&job);
     }
@@ -253,10 +254,9 @@ static void test_buckets_refuse_holes(nt_comm *comm)
     toy_options options = {.backend = "ref", .pieces = 1, .nan_sample = -1};
     EXPECT_OK(comm, toy_create(&job, comm, &options));
     nt_buckets *buckets;
-    double sum;
-    EXPECT_OK(comm, nt_buckets_create(&buckets, job.net, comm, 1));
+    EXPECT_OK(comm, nt_buckets_create(&buckets, job.net, comm, 1, NULL, NULL));
     EXPECT(comm, nt_buckets_ready(buckets, 16, 32) == NT_ERR_BUG, "a hole went unseen");
-    EXPECT(comm, nt_buckets_finish(buckets, &sum) == NT_ERR_BUG, "missing buckets went unseen");
+    EXPECT(comm, nt_buckets_finish(buckets) == NT_ERR_BUG, "missing buckets went unseen");
     nt_error_clear();
     nt_buckets_destroy(buckets);
     toy_destroy(&job);
@@ -268,7 +268,7 @@ static void fault_93_broken_statistic(nt_comm *comm)
     toy_options options = {.backend = "ref", .batchnorm = true, .pieces = 1, .nan_sample = -1};
     EXPECT_OK(comm, toy_create(&job, comm, &options));
     nt_buckets *buckets;
-    EXPECT_OK(comm, nt_buckets_create(&buckets, job.net, comm, 1));
+    EXPECT_OK(comm, nt_buckets_create(&buckets, job.net, comm, 1, NULL, NULL));
     int s = 0;
     while (nt_net_get_slot(job.net, s)->role != NT_PARAM_STAT)
         s++;
@@ -279,7 +279,9 @@ static void fault_93_broken_statistic(nt_comm *comm)
         EXPECT_OK(comm, nt_net_zero_grads(job.net));
         grads[nt_net_get_slot(job.net, s)->offset] = bad[k];
         EXPECT_OK(comm, nt_buckets_ready(buckets, 0, nt_net_n_elems(job.net)));
-        EXPECT_OK(comm, nt_buckets_finish(buckets, &sum));
+        EXPECT_OK(comm, nt_buckets_finish(buckets));
+        EXPECT_OK(comm, nt_net_measure(job.net, 0, nt_net_n_elems(job.net)));
+        EXPECT_OK(comm, nt_net_take_squares(job.net, &sum));
         EXPECT(comm, k == 0 ? sum == 0 : !isfinite(sum), "statistic %g: sum of squares %g", (double)bad[k],
                sum);
         EXPECT_OK(comm, nt_buckets_blame(buckets, &name));
