@@ -1,14 +1,16 @@
 /* Flat ranges: norms and the update rules of core/optim.h. Part of vec_body.h. */
-/* Sixteen partial sums, added up pairwise at the end: the same result at every vector width. */
+/* Sixty-four partial sums, added up pairwise at the end: the same result at every vector width, and enough of
+ * them that an addition never waits for the one before it. */
 static double vec_sum_squares(const float *x, int64_t n)
 {
-    double part[16] = {0};
+    enum { PARTS = 64 };
+    double part[PARTS] = {0};
     int64_t i = 0;
-    for (; i + 16 <= n; i += 16)
-        EACH(j, 16) part[j] += (double)x[i + j] * (double)x[i + j];
+    for (; i + PARTS <= n; i += PARTS)
+        EACH(j, PARTS) part[j] += (double)x[i + j] * (double)x[i + j];
     for (int64_t j = 0; i + j < n; j++)
         part[j] += (double)x[i + j] * (double)x[i + j];
-    for (int half = 8; half > 0; half /= 2)
+    for (int half = PARTS / 2; half > 0; half /= 2)
         for (int j = 0; j < half; j++)
             part[j] += part[j + half];
     return part[0];
