@@ -67,24 +67,34 @@ static nt_status cpu_create(nt_backend *backend, const nt_backend_options *optio
     return nt_error_trail(status, __FILE__, __LINE__, __func__);
 }
 
+/* Large blocks start at different distances from a page border. Parameters, gradients and momentum would
+ * otherwise lie at equal addresses modulo 4096, where a load seems to depend on every store just made to one
+ * of the others: 20 % of an optimizer step. The distance is noted in front of the block. */
 static nt_status cpu_alloc(nt_backend *backend, void **out, size_t n_bytes)
 {
-    (void)backend;
-    size_t align = n_bytes >= HUGE_PAGE ? HUGE_PAGE : 64;
-    NT_CHECK(n_bytes <= SIZE_MAX - align, NT_ERR_UNAVAILABLE, "out of memory: could not get %zu bytes",
-             n_bytes);
-    size_t rounded = (n_bytes + align - 1) / align * align;
-    *out = aligned_alloc(align, rounded ? rounded : align);
-    NT_CHECK_ALLOC(*out, n_bytes);
-    if (n_bytes >= HUGE_PAGE) (void)madvise(*out, rounded, MADV_HUGEPAGE); /* only advice */
-    memset(*out, 0, n_bytes);
+    enum { STEP = 1344, STEPS = 13 };
+    nt_cpu *cpu = backend->state;
+    bool large = n_bytes >= HUGE_PAGE;
+    size_t align = large ? HUGE_PAGE : 64, skew = large ? 64 + STEP * (cpu->n_allocs++ % STEPS) : 64;
+    NT_CHECK(n_bytes <= SIZE_MAX - 2 * align - skew, NT_ERR_UNAVAILABLE,
+             "out of memory: could not get %zu bytes", n_bytes);
+    size_t rounded = (n_bytes + skew + align - 1) / align * align;
+    char *block = aligned_alloc(align, rounded);
+    NT_CHECK_ALLOC(block, rounded);
+    if (large) (void)madvise(block, rounded, MADV_HUGEPAGE); /* only advice */
+    memset(block + skew, 0, n_bytes);
+    memcpy(block + skew - sizeof skew, &skew, sizeof skew);
+    *out = block + skew;
     return NT_OK;
 }
 
 static void cpu_free(nt_backend *backend, void *ptr, size_t n_bytes)
 {
     (void)backend, (void)n_bytes;
-    free(ptr);
+    size_t skew;
+    if (!ptr) return;
+    memcpy(&skew, (char *)ptr - sizeof skew, sizeof skew);
+    free((char *)ptr - skew);
 }
 
 static nt_status cpu_copy(nt_backend *backend, void *dst, const void *src, size_t n_bytes)

@@ -22,6 +22,7 @@ typedef struct nt_cpu {
     dnnl_primitive_attr_t attr, attr_sum; /* scratchpad of the user; also dst += */
     const nt_vec_ops *vec;
     int threads;
+    unsigned n_allocs; /* of large blocks so far */
     bool blocks_of_16;  /* vectors are that long: blocks of 16 channels are fast */
     nt_layout *layouts; /* all descriptors ever made, plain and `any` ones too */
 } nt_cpu;

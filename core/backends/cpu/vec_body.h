@@ -48,7 +48,6 @@ static void vec_affine_u8(float *y, const uint8_t *x, float scale, float shift, 
 
 /* Channels side by side, as the compiler's vectors: one AVX-512 register, two of AVX2, four of the base set.
  * A strip at the end of the channels has fewer lanes; the others are then zero and not stored. */
-#pragma GCC diagnostic ignored "-Wpsabi" /* vectors are passed to inlined functions only */
 typedef float lanes_f __attribute__((vector_size(4 * NT_LANES)));
 typedef int32_t lanes_i __attribute__((vector_size(4 * NT_LANES)));
 
