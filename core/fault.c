@@ -50,6 +50,7 @@ static void read_environment(void)
 
 static nt_fault_kind act(void)
 {
+    dprintf(STDERR_FILENO, "fault point %s, rank %d: %s\n", fault.point, fault.rank, fault.kind);
     if (strcmp(fault.kind, "kill") == 0) raise(SIGKILL);
     if (strcmp(fault.kind, "segv") == 0) raise(SIGSEGV);
     if (strcmp(fault.kind, "abort") == 0) raise(SIGABRT);

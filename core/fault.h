@@ -3,7 +3,7 @@
  *   NNTRAIN_FAULT="point=checkpoint.rename,kind=kill[,rank=0][,step=12][,hit=3]"
  *
  * kind: kill (SIGKILL), segv, abort, exit0 (exit(0) at once), stop (SIGSTOP), hang (endless loop), or error
- * and nan, which the caller acts on. hit: the k-th time the point is met (default 1). Without the variable a
+ * and nan, which the caller acts on; said on stderr when it happens. hit: the k-th time the point is met (default 1). Without the variable a
  * point costs one load. They are in release builds on purpose: the binary that is tested is the one that
  * ships. Names of points: <file>.<step>. */
 #ifndef NT_CORE_FAULT_H

@@ -13,7 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LOCK_NAME "lock"
+#define LOCK_NAME   "lock"
+#define LOCK_WAIT_S 3
 
 struct nt_folder {
     char path[PATH_MAX];
@@ -108,24 +109,38 @@ static nt_status write_lock(nt_folder *folder, bool *exists)
     return NT_OK;
 }
 
-/* Called with flock() held on the folder. */
-static nt_status take_lock(nt_folder *folder)
+/* Makes the lock, or says who has it (*held, *readable). Called with flock() held on the folder. */
+static nt_status take_lock(nt_folder *folder, holder *held, bool *readable)
 {
     bool exists;
     NT_TRY(write_lock(folder, &exists));
     if (!exists) return NT_OK;
-    holder held = {0};
-    bool readable = read_holder(folder->fd, &held);
-    NT_CHECK(is_stale(folder, &held, readable), NT_ERR_CREATE,
-             "run folder '%s' is in use by process %ld on %s; if you are sure that it is not running, remove "
-             "'%s/%s'",
-             folder->path, held.pid, held.host, folder->path, LOCK_NAME);
+    *readable = read_holder(folder->fd, held);
+    if (!is_stale(folder, held, *readable)) return NT_OK;
     nt_warn("run folder '%s' was left locked by process %ld, which is gone; taking it over", folder->path,
-            held.pid);
+            held->pid);
     NT_CHECK(unlinkat(folder->fd, LOCK_NAME, 0) == 0, NT_ERR_CREATE, "cannot remove '%s/%s': %s",
              folder->path, LOCK_NAME, strerror(errno));
     NT_TRY(write_lock(folder, &exists));
-    NT_CHECK(!exists, NT_ERR_CREATE, "run folder '%s' was taken by another run just now", folder->path);
+    return NT_OK;
+}
+
+static nt_status wait_for_lock(nt_folder *folder)
+{
+    holder held = {0};
+    bool readable = true;
+    for (int tries = 0; !folder->locked && tries <= LOCK_WAIT_S * 10; tries++) {
+        if (tries > 0) usleep(100000);
+        (void)flock(folder->fd, LOCK_EX); /* where the file system has none, O_EXCL alone has to do */
+        nt_status status = take_lock(folder, &held, &readable);
+        (void)flock(folder->fd, LOCK_UN);
+        NT_TRY(status);
+        if (readable && strcmp(held.host, folder->host) != 0) break;
+    }
+    NT_CHECK(folder->locked, NT_ERR_CREATE,
+             "run folder '%s' is in use by process %ld on %s; if you are sure that it is not running, "
+             "remove '%s/%s'",
+             folder->path, held.pid, held.host, folder->path, LOCK_NAME);
     return NT_OK;
 }
 
@@ -140,9 +155,7 @@ nt_status nt_folder_open(nt_folder **out, const char *path, const char *host)
     folder->fd = fd;
     snprintf(folder->path, sizeof folder->path, "%s", path);
     snprintf(folder->host, sizeof folder->host, "%s", *host ? host : "localhost");
-    (void)flock(fd, LOCK_EX); /* where the file system has none, O_EXCL alone has to do */
-    nt_status status = take_lock(folder);
-    (void)flock(fd, LOCK_UN);
+    nt_status status = wait_for_lock(folder);
     if (status != NT_OK) {
         nt_folder_close(folder);
         NT_TRY(status);

@@ -99,7 +99,8 @@ static nt_status flush_stdout(void)
 int main(int argc, char **argv)
 {
     hold_standard_streams();
-    signal(SIGPIPE, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of write(), */
+    signal(SIGXFSZ, SIG_IGN); /* and so is a file that may not grow further */
     session.exits = (nt_exits){.leave = on_second_signal, .bark = on_watchdog};
     nt_status status = nt_command_main(&session, argc, argv);
     if (status == NT_OK) {

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Fault 12: a second run in the same folder is refused; the lock of a dead run is taken over.
+. "$(dirname "$0")/lib.sh"
+small_config cfg.ini 400
+
+"$binary" cfg.ini >first.out 2>&1 &
+first=$!
+wait_for test -s run/lock
+expect 73 nntrain cfg.ini
+says "in use by process $first"
+expect 73 ranks 2 cfg.ini
+says_once 'in use by process'
+grep -q "^[^ ]* $first " run/lock || fail "the lock is not the first run's any more"
+kill -KILL "$first"
+wait "$first" 2>/dev/null
+
+expect 0 nntrain cfg.ini run.epochs=2
+says 'taking it over'
+[ ! -e run/lock ] || fail "the lock was left behind"
+echo "another-host 1 1" >run/lock
+expect 73 nntrain cfg.ini run.epochs=3
+says 'another-host'
+echo torn >run/lock
+expect 0 nntrain cfg.ini run.epochs=3

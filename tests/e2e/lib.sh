@@ -1,0 +1,127 @@
+# Shared by the end-to-end tests: a folder of their own, a small run, and checks of exit codes and texts.
+# Sourced by tests/e2e/*.sh, which CTest calls with the binary and the source folder.
+# shellcheck shell=bash disable=SC2034
+set -u
+
+binary=$1
+source_dir=$2
+shift 2
+work=$(mktemp -d "${TMPDIR:-/tmp}/nntrain_e2e.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+
+fail() {
+    printf 'FAILED: %s\n' "$*" >&2
+    for file in out err; do
+        [ -f "$work/$file" ] && { printf -- '--- std%s:\n' "$file" && tail -n 20 "$work/$file"; } >&2
+    done
+    exit 1
+}
+
+# nntrain ARGS: the program, output in $work/out and $work/err.
+nntrain() { "$binary" "$@" >"$work/out" 2>"$work/err"; }
+
+# ranks N ARGS: the same under mpirun.
+ranks() {
+    local n=$1
+    shift
+    timeout -k 5 60 mpirun -np "$n" "$binary" "$@" >"$work/out" 2>"$work/err"
+}
+
+# expect CODE COMMAND...: runs it and compares the exit code.
+expect() {
+    local wanted=$1 got=0
+    shift
+    "$@" || got=$?
+    [ "$got" = "$wanted" ] || fail "exit code $got instead of $wanted: $*"
+}
+
+# expect_failure COMMAND...: any exit code but 0, and soon: within the 20 s of the watchdog and 10 more.
+expect_failure() {
+    local got=0 began=$SECONDS
+    "$@" || got=$?
+    [ "$got" != 0 ] || fail "exit code 0: $*"
+    [ $((SECONDS - began)) -le 30 ] || fail "it took $((SECONDS - began)) s (exit code $got): $*"
+}
+
+# says TEXT: stdout or stderr of the last run hold it (basic regular expression).
+says() { grep -q -e "$1" "$work/out" "$work/err" || fail "it does not say '$1'"; }
+does_not_say() { ! grep -q -e "$1" "$work/out" "$work/err" || fail "it says '$1'"; }
+
+# says_once TEXT: exactly one line of stderr holds it.
+says_once() {
+    local n
+    n=$(grep -c -e "$1" "$work/err")
+    [ "$n" = 1 ] || fail "it says '$1' $n times"
+}
+
+# small_config FILE [EPOCHS]: a small run on made-up data, 16 steps an epoch, with dropout and batchnorm.
+small_config() {
+    cat >"$1" <<END
+[run]
+output = run
+epochs = ${2:-3}
+log_every = 1
+threads = 1
+watchdog = 20
+[data]
+file = synthetic
+synthetic_shape = 1, 6, 6
+synthetic_samples = 256
+batch = 16
+[layer conv]
+type = conv2d
+filters = 4
+kernel = 3
+batchnorm = yes
+activation = relu
+[layer flat]
+type = flatten
+[layer drop]
+type = dropout
+rate = 0.2
+[layer fc]
+type = linear
+units = 10
+[optimizer]
+lr = 0.05
+momentum = 0.9
+schedule = cosine
+[checkpoint]
+every = 7 steps
+END
+}
+
+# digest_of RUN: the last digest in its log.
+digest_of() { sed -n 's/.*digest \([0-9a-f]\{32\}\).*/\1/p' "$1/train.log" | tail -n 1; }
+
+# numbers_of RUN: the metrics that do not depend on the clock.
+numbers_of() { cut -d, -f1-7 "$1/metrics.csv"; }
+
+# same_run A B: the same digest and the same metrics.
+same_run() {
+    [ -n "$(digest_of "$1")" ] || fail "run $1 has no digest"
+    [ "$(digest_of "$1")" = "$(digest_of "$2")" ] || fail "digests of $1 and $2 differ"
+    numbers_of "$1" >"$work/numbers_a"
+    numbers_of "$2" >"$work/numbers_b"
+    cmp -s "$work/numbers_a" "$work/numbers_b" || fail "metrics of $1 and $2 differ: $(diff "$work/numbers_a" "$work/numbers_b" | head -n 3)"
+}
+
+# latest_is_sound RUN: what `latest` names is a whole checkpoint; fine if there is none yet.
+latest_is_sound() {
+    [ -e "$1/checkpoints/latest" ] || return 0
+    expect 0 nntrain inspect "$1/checkpoints/$(cat "$1/checkpoints/latest")"
+}
+
+# wait_for CONDITION...: up to 20 s.
+wait_for() {
+    local i
+    for i in $(seq 200); do
+        "$@" && return 0
+        sleep 0.1
+    done
+    fail "never came true: $*"
+}
+
+# children_of PID
+children_of() { cat "/proc/$1/task/$1/children" 2>/dev/null; }
