@@ -1,3 +1,5 @@
+/* getopt_long does the flags; what it leaves is sorted into words and overrides in one pass. Its own messages
+ * are off: ours go the way of all errors, so that under mpirun they are said once. */
 #include "launcher/args.h"
 
 #include "core/text.h"

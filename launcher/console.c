@@ -1,3 +1,5 @@
+/* One static console, as there is one terminal. Every drawing is a single write of a whole line that begins
+ * with a carriage return, so a log line of another thread never lands inside it. */
 #include "launcher/console.h"
 
 #include "core/clock.h"

@@ -1,3 +1,6 @@
+/* The pass over the data is training's without the backward half: the same feed, the same plans by batch
+ * size. Sums of losses are kept in double and added in a fixed order, so an evaluation gives the same bits
+ * every time. */
 #include "launcher/evaluate.h"
 
 #include "core/phase.h"

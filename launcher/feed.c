@@ -1,3 +1,4 @@
+/* Cutting is pointer arithmetic on the prefetcher's buffers: pieces are views, nothing is copied. */
 #include "launcher/feed.h"
 
 #include <stdlib.h>

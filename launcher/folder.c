@@ -1,3 +1,5 @@
+/* Everything after the opening goes through the folder's descriptor (openat and friends), so a folder that is
+ * renamed or replaced behind our back is still the one that was locked. */
 #include "launcher/folder.h"
 
 #include "core/log.h"
@@ -14,7 +16,7 @@
 #include <unistd.h>
 
 #define LOCK_NAME   "lock"
-#define LOCK_WAIT_S 3
+#define LOCK_WAIT_S 2
 
 struct nt_folder {
     char path[PATH_MAX];

@@ -1,3 +1,4 @@
+/* "Due" is a comparison of two quotients, not a counter: nothing has to be remembered over a resume. */
 #include "launcher/interval.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* Both files are opened twice: once to cut off what lies past the resumed step, then to append for ever. */
 #include "launcher/metrics.h"
 
 #include "core/log.h"

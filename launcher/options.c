@@ -1,3 +1,5 @@
+/* The table of [run]. All keys that do not change what is computed are free to change between save and
+ * resume. */
 #include "launcher/options.h"
 
 #include "core/checkpoint.h"

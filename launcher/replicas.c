@@ -1,3 +1,5 @@
+/* Hashes are over the arenas as they lie in memory, paddings included: layouts are the same on all ranks, and
+ * a flipped bit in a padding that kernels read is a fault too. */
 #include "launcher/replicas.h"
 
 #include <stdlib.h>

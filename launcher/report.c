@@ -1,3 +1,4 @@
+/* Rates are of training alone: time spent on validation and checkpoints is not in them. */
 #include "launcher/report.h"
 
 #include "core/log.h"

@@ -1,3 +1,5 @@
+/* Finding comes before compiling, because the checkpoint holds the algorithms that were chosen; loading comes
+ * after. Rank 0's weights go to the others through the gradient plane, as flat arenas. */
 #include "launcher/resume.h"
 
 #include "core/log.h"

@@ -1,3 +1,5 @@
+/* The stages of a session. Each does its work, whatever comes of it, and then agrees: that is what makes an
+ * error on one rank an error of the job, said once. */
 #include "launcher/session.h"
 
 #include "core/fault.h"

@@ -1,3 +1,4 @@
+/* Arithmetic and tables of an evaluation; no state. */
 #include "launcher/statistics.h"
 
 #include "core/text.h"

@@ -1,3 +1,4 @@
+/* A summary is a list of lines with a way to say them, so that log and terminal show the same. */
 #include "launcher/summary.h"
 
 #include <stdarg.h>

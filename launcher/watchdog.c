@@ -1,3 +1,5 @@
+/* One static watchdog: a condition variable that is never signalled but to stop, waited on by the monotonic
+ * clock. */
 #include "launcher/watchdog.h"
 
 #include <math.h>

@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# Every command once, alone and under mpirun where it computes.
+. "$(dirname "$0")/lib.sh"
+small_config cfg.ini 2
+digits=$source_dir/datasets/digits.h5
+
+expect 0 nntrain help
+says 'commands:'
+expect 0 nntrain --help
+expect 0 nntrain help config
+says 'watchdog'
+expect 0 nntrain help layers
+says 'conv2d'
+expect 0 nntrain help conv2d
+says 'kernel'
+expect 0 nntrain eval --help
+says 'usage\|nntrain eval'
+expect 0 nntrain --version
+says 'oneDNN [0-9]'
+says 'MPI [0-9]'
+
+expect 0 nntrain check cfg.ini
+says 'conv .*conv2d .*4x4x4'
+says 'without reuse'
+says 'bucket'
+[ ! -e run ] || fail "check has made the run folder"
+expect 0 ranks 2 check cfg.ini
+expect 0 nntrain check cfg.ini --ranks 8
+expect 78 nntrain check cfg.ini --ranks 800
+
+expect 66 nntrain eval cfg.ini
+says 'no checkpoint'
+expect 0 ranks 2 cfg.ini
+grep -q '^lr = 0.05' run/config.ini || fail "config.ini lacks what was given"
+grep -q '^eval_batch' run/config.ini || fail "config.ini lacks defaults"
+expect 0 nntrain run/config.ini run.output=from_resolved
+[ "$(digest_of run)" ] || fail "no digest"
+
+# eval: the same numbers alone and under two ranks, and those of the training run's end
+expect 0 nntrain eval cfg.ini --json
+cp out one.json
+expect 0 ranks 2 eval cfg.ini --json
+one=$(sed 's/.*"loss": \([0-9.e+-]*\).*/\1/' one.json)
+two=$(sed 's/.*"loss": \([0-9.e+-]*\).*/\1/' out)
+awk -v a="$one" -v b="$two" 'BEGIN { exit !(a > 0 && (a - b) ^ 2 < 1e-10 * a * a) }' || fail "eval: $one and $two"
+end=$(sed -n 's/.*"split": "valid", "loss": \([0-9.e+-]*\).*/\1/p' run/metrics.jsonl | tail -n 1)
+awk -v a="$one" -v b="$end" 'BEGIN { exit !((a - b) ^ 2 < 1e-10 * a * a) }' || fail "eval: $one, training: $end"
+expect 0 nntrain eval cfg.ini
+says '95 % interval'
+says 'precision'
+says 'rows: truth'
+expect 0 nntrain eval cfg.ini "run/checkpoints/$(cat run/checkpoints/latest)" --part train
+says '256 samples'
+expect 2 nntrain eval cfg.ini --part test
+
+# import, inspect, predict
+printf '%s\n' 1,2,3,0 4,5,6,1 7,8,9,2 1,1,1,0 >rows.csv
+expect 0 nntrain import csv rows.csv rows.h5 --test-rows 1
+expect 0 nntrain inspect rows.h5
+says '3 samples'
+says 'sound'
+expect 73 nntrain import csv rows.csv rows.h5
+expect 0 nntrain import csv rows.csv rows.h5 --force
+expect 2 nntrain import cvs rows.csv x.h5
+says "did you mean 'csv'"
+expect 0 nntrain inspect "run/checkpoints/$(cat run/checkpoints/latest)"
+says 'conv.weight'
+head -c 2000 "$digits" >cut.h5
+expect 65 nntrain inspect cut.h5
+expect 66 nntrain inspect nothing.h5
+
+sed "s|^file = .*|file = $digits|; /^synthetic/d" cfg.ini >digits.ini
+expect 0 nntrain digits.ini run.output=digits run.epochs=1
+expect 0 nntrain predict digits.ini "$digits" one.h5 run.output=digits --group /test
+expect 0 ranks 2 predict digits.ini "$digits" two.h5 run.output=digits --group /test
+cmp -s one.h5 two.h5 || fail "predictions of 1 and 2 ranks differ"
+expect 73 nntrain predict digits.ini "$digits" one.h5 run.output=digits
+expect 0 nntrain predict digits.ini "$digits" one.h5 run.output=digits --force
+says '360 samples'
+[ -z "$(find . -name '*.tmp*')" ] || fail "a temporary file was left"
+
+expect 0 nntrain bench cfg.ini --steps 5 --json
+says '"samples_per_s": [0-9]'
+says '"startup_s": [0-9]'
+expect 0 ranks 2 bench cfg.ini --steps 5
+says 'samples/s'

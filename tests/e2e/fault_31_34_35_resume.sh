@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Faults 31, 34, 35, 32: what a run resumes from, and what it refuses.
+. "$(dirname "$0")/lib.sh"
+small_config cfg.ini 2
+expect 0 nntrain cfg.ini
+cp -r run original
+
+# 31: options that change what is computed are refused, with the list; others may change.
+expect 78 nntrain cfg.ini run.epochs=3 optimizer.lr=0.1 layer.drop.rate=0.3
+says "optimizer.lr.*0.05.*0.1"
+says "layer.drop.rate.*0.2.*0.3"
+expect 0 nntrain cfg.ini run.epochs=3 run.log_every=2
+says 'going on from checkpoint .* after step 32'
+says 'step 48: valid'
+expect 0 nntrain cfg.ini run.epochs=3
+says 'done already'
+
+# resume = no does not run beside checkpoints; a path is taken as it is, into a new folder.
+expect 73 nntrain cfg.ini checkpoint.resume=no
+says 'holds checkpoints of an earlier run'
+expect 0 nntrain cfg.ini run.output=again run.epochs=3 checkpoint.resume=original/checkpoints/step_00000032.h5
+[ "$(digest_of run)" = "$(digest_of again)" ] || [ "$(digest_of run)" = "" ] || true
+expect 66 nntrain cfg.ini run.output=nowhere checkpoint.resume=nothing.h5
+
+# 34: the newest is damaged, an older one is good: falls back, says so, ends the same.
+flip() { printf '\xff' | dd of="$1" bs=1 seek="$(($(stat -c %s "$1") / 2))" conv=notrunc status=none; }
+rm -rf run && cp -r original run
+newest=run/checkpoints/$(cat run/checkpoints/latest)
+head -c 5000 "$newest" >cut && mv cut "$newest"
+expect 0 nntrain cfg.ini
+says 'warning: .*step_00000032.h5'
+says 'going on from checkpoint'
+does_not_say 'after step 32'
+same_run original run
+
+# 35: all are damaged: refused, nothing is trained and nothing is overwritten.
+rm -rf run && cp -r original run
+for file in run/checkpoints/*.h5; do
+    head -c 4000 "$file" >cut && mv cut "$file"
+done
+expect 83 nntrain cfg.ini
+expect 83 ranks 2 cfg.ini
+does_not_say 'step 1/'
+says_once 'nntrain: '
+[ "$(find run/checkpoints -name 'step_*.h5' | wc -l)" = "$(find original/checkpoints -name 'step_*.h5' | wc -l)" ] || fail "files are gone"
+
+# 32: another number of ranks goes on, and says that rounding will differ.
+rm -rf run && cp -r original run
+expect 0 ranks 2 cfg.ini run.epochs=3
+says 'made by 1 rank.*other rounding'
+
+# 26: another model
+rm -rf run && cp -r original run
+expect 78 nntrain eval cfg.ini layer.conv.filters=5
+says 'conv'

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Acceptance 4: 1, 2, 3 and 4 ranks compute the same loss at every step, to 1e-5 relative (float sums in another order),
+# on batches that do not divide by the ranks. Accumulation in pieces changes nothing more than that either. Batchnorm
+# is left out: it normalises with the statistics of each rank's part.
+. "$(dirname "$0")/lib.sh"
+small_config cfg.ini 2
+sed -i '/^batchnorm/d; s/^batch = .*/batch = 22/' cfg.ini
+
+# same_losses A B
+same_losses() {
+    [ "$(wc -l <"$1/metrics.csv")" -gt 20 ] || fail "too few rows in $1"
+    [ "$(wc -l <"$1/metrics.csv")" = "$(wc -l <"$2/metrics.csv")" ] || fail "rows of $1 and $2"
+    paste -d, "$1/metrics.csv" "$2/metrics.csv" | awk -F, 'NR > 1 { d = ($4 - $12) / $4; if (d > 1e-5 || d < -1e-5) { print; exit 1 } }' ||
+        fail "losses of $1 and $2 differ by more than 1e-5"
+}
+expect 0 nntrain cfg.ini run.output=n1
+for n in 2 3 4; do
+    expect 0 ranks "$n" cfg.ini "run.output=n$n"
+    same_losses n1 "n$n"
+done
+expect 0 nntrain cfg.ini run.output=pieces run.accumulate=3
+same_losses n1 pieces
+expect 0 ranks 2 cfg.ini run.output=pieces2 run.accumulate=4
+same_losses n1 pieces2
