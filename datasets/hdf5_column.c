@@ -44,7 +44,7 @@ struct nt_column {
     int64_t n_raw, n_out; /* elements of a row before and after */
     void *raw, *turned;   /* one row each, where forming needs them */
 
-    wish *wish; /* (n_wish_cap): grows to the largest batch */
+    wish *wish; /* (n_wish_cap) and as many to sort with: grows to the largest batch */
     int64_t n_wish_cap;
     char *memory; /* formed rows from the first on; NULL: not loaded */
     int64_t n_denormal;
@@ -305,19 +305,26 @@ static nt_status read_formed(nt_column *c, int64_t row, void *dst)
 
 /* --- reading --- */
 
-static int by_row(const void *a, const void *b)
+/* Stable merge sort by row; `spare` has n places too. qsort takes as long for a batch as reading its rows. */
+static void sort_by_row(wish *w, wish *spare, int64_t n)
 {
-    const wish *x = a, *y = b;
-    return x->row != y->row ? (x->row > y->row) - (x->row < y->row)
-                            : (x->place > y->place) - (x->place < y->place);
+    for (int64_t width = 1; width < n; width *= 2) {
+        for (int64_t begin = 0; begin < n; begin += 2 * width) {
+            int64_t a = begin, mid = begin + width < n ? begin + width : n, b = mid;
+            int64_t end = begin + 2 * width < n ? begin + 2 * width : n;
+            for (int64_t i = begin; i < end; i++)
+                spare[i] = a < mid && (b >= end || w[a].row <= w[b].row) ? w[a++] : w[b++];
+        }
+        memcpy(w, spare, (size_t)n * sizeof *w);
+    }
 }
 
 /* The wishes in ascending order of rows. */
 static nt_status sort_wishes(nt_column *c, const int64_t *index, int64_t n)
 {
     if (n > c->n_wish_cap) {
-        wish *more = realloc(c->wish, (size_t)n * sizeof *more);
-        NT_CHECK_ALLOC(more, (size_t)n * sizeof *more);
+        wish *more = realloc(c->wish, 2 * (size_t)n * sizeof *more);
+        NT_CHECK_ALLOC(more, 2 * (size_t)n * sizeof *more);
         c->wish = more;
         c->n_wish_cap = n;
     }
@@ -326,7 +333,7 @@ static nt_status sort_wishes(nt_column *c, const int64_t *index, int64_t n)
         c->wish[i] = (wish){.row = index[i], .place = i};
         sorted = sorted && (i == 0 || index[i] >= index[i - 1]);
     }
-    if (!sorted) qsort(c->wish, (size_t)n, sizeof *c->wish, by_row);
+    if (!sorted) sort_by_row(c->wish, c->wish + c->n_wish_cap, n);
     return NT_OK;
 }
 
