@@ -171,9 +171,10 @@ nt_status nt_dataset_open(nt_dataset **out, const nt_data_options *options, nt_s
              "injected fault: dataset.open");
     NT_CHECK(options->file.n > 0, NT_ERR_CONFIG,
              "data.file is not set: name an HDF5 file, or `synthetic` for made-up data");
+    bool own_file = split == NT_SPLIT_VALID && options->valid_file.n > 0;
     nt_dataset *ds = calloc(1, sizeof *ds);
     NT_CHECK_ALLOC(ds, sizeof *ds);
-    ds->ops = find_ops(options->file.name[0]);
+    ds->ops = find_ops(own_file ? options->valid_file.name[0] : options->file.name[0]);
     NT_TRY_GOTO(status, fail, ds->ops->open(ds, options, split, seed));
     if (ds->n_samples == 0) {
         nt_dataset_close(ds);

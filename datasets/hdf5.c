@@ -251,7 +251,7 @@ static nt_status count_classes(nt_dataset *ds, const nt_data_options *options, c
     return NT_OK;
 }
 
-/* Attribute `class_names` or `names`: kept if there is one for each class. */
+/* Attribute `class_names`: kept if there is one for each class. */
 static nt_status find_class_names(const hdf5 *h, char ***names, int *n)
 {
     const char *owner[N_OWNERS];
@@ -259,9 +259,8 @@ static nt_status find_class_names(const hdf5 *h, char ***names, int *n)
     *names = NULL;
     *n = 0;
     list_owners(&h->place[0], h->place[0].label, owner);
-    for (int i = 0; i < 2 * N_OWNERS && !found; i++)
-        NT_TRY(nt_h5_attr_strings(h->file[0], owner[i / 2], i % 2 ? "names" : "class_names", names, 1 << 16,
-                                  n, &found));
+    for (int i = 0; i < N_OWNERS && !found; i++)
+        NT_TRY(nt_h5_attr_strings(h->file[0], owner[i], "class_names", names, 1 << 16, n, &found));
     return NT_OK;
 }
 

@@ -7,6 +7,7 @@
 #include "core/log.h"
 
 #include <math.h>
+#include <pthread.h>
 
 enum { N = 23, C = 3, H = 4, W = 5, ROW = C * H * W };
 
@@ -332,6 +333,48 @@ static void suspicious_layout_is_said(void **state)
     assert_int_equal(nt_log_warnings(), before + 1);
 }
 
+typedef struct reading {
+    nt_dataset *ds;
+    nt_status status;
+    bool equal;
+} reading;
+
+static void *read_all_often(void *arg)
+{
+    reading *r = arg;
+    uint8_t x[ROW];
+    r->equal = true;
+    for (int64_t i = 0; i < 20 * N && r->status == NT_OK; i++) {
+        int64_t row = i * 7 % N;
+        r->status = nt_dataset_read(r->ds, &row, 1, x, NULL);
+        r->equal = r->equal && memcmp(x, pixels + row * ROW, ROW) == 0;
+    }
+    return NULL;
+}
+
+/* As a prefetch thread and an evaluation do: two sets of one file, a thread each. */
+static void two_sets_are_read_at_once(void **state)
+{
+    (void)state;
+    hid_t file = new_file("both.h5");
+    put_stored(file, "/train/data", H5T_STD_U8LE, H5T_NATIVE_UINT8, DIMS(N, C, H, W), pixels,
+               (storage){4, true});
+    put_int(file, "/train/label", DIMS(N), labels);
+    end_file(file);
+    nt_data_options options = options_for(in_dir("both.h5"));
+    options.memory_mb = 0;
+    reading r[2] = {{.ds = must_open(&options, NT_SPLIT_TRAIN)}, {.ds = must_open(&options, NT_SPLIT_TRAIN)}};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, read_all_often, &r[0]), 0);
+    read_all_often(&r[1]);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(r[i].status, NT_OK);
+        assert_true(r[i].equal);
+        nt_dataset_close(r[i].ds);
+    }
+}
+
 /* --- targets --- */
 
 static nt_dataset *open_with_label(const char *name, hid_t type, int n_dims, const hsize_t *dim,
@@ -414,7 +457,7 @@ static void number_of_classes(void **state)
     const int64_t ten = 10;
     hid_t file = new_file("classes.h5");
     put_split(file, "/train/data", "/train/label", N);
-    put_names(file, "names", 8);
+    put_names(file, "class_names", 8);
     end_file(file);
     nt_data_options options = options_for(in_dir("classes.h5"));
     nt_dataset *ds = must_open(&options, NT_SPLIT_TRAIN);
@@ -789,6 +832,7 @@ int main(void)
         cmocka_unit_test(shapes_of_samples),
         cmocka_unit_test(channels_last_are_turned),
         cmocka_unit_test(suspicious_layout_is_said),
+        cmocka_unit_test(two_sets_are_read_at_once),
         cmocka_unit_test(targets_are_classes_or_values),
         cmocka_unit_test(number_of_classes),
         cmocka_unit_test(limits_per_split),
