@@ -43,8 +43,8 @@ NT_MUST nt_status nt_checkpoint_digest(nt_net *net, char hex[33]);
 NT_MUST nt_status nt_checkpoint_prepare(const char *dir);
 
 /* Writes step_%08lld.h5 and makes `latest` name it; durable when it returns. An existing file of that step is
- * replaced. On failure the temporary file is gone and older files are as they were. NT_ERR_IO, NT_ERR_CREATE.
- */
+ * replaced. On failure the temporary file is gone and older files are as they were. NT_ERR_IO, NT_ERR_CREATE;
+ * NT_ERR_NAN if an array holds NaN or Inf: such a checkpoint would push the good ones out. */
 NT_MUST nt_status nt_checkpoint_save(nt_net *net, const nt_checkpoint_meta *meta, const char *dir);
 
 /* Deletes all but the newest `keep` checkpoints (keep >= 1); never the one that `latest` names nor that of
@@ -62,7 +62,8 @@ NT_MUST nt_status nt_checkpoint_load(nt_net *net, const char *path, bool with_st
 
 /* Finds what to resume from in `dir`: the file `latest` names, else the newest. Damaged ones are said and
  * skipped (nt_warn), each fall-back to an older one is said. *found false: there is no checkpoint at all.
- * NT_ERR_CHECKPOINT: there are some and none is usable. path: at least PATH_MAX bytes. */
+ * NT_ERR_CHECKPOINT: there are some and none is usable, or `latest` is there without any. path: at least
+ * PATH_MAX bytes. */
 NT_MUST nt_status nt_checkpoint_find(const char *dir, char *path, size_t cap, bool *found);
 
 /* Verifies every digest of a file and prints what is in it, for `nntrain inspect`. */

@@ -50,7 +50,9 @@ typedef struct nt_h5_info {
     size_t stored_bytes; /* H5Dget_storage_size */
 } nt_h5_info;
 
-/* Opens and checks a dataset (see the head of this file). max_chunk_bytes: cap, e.g. 64 MiB. */
+/* Opens and checks a dataset (see the head of this file). max_chunk_bytes: cap, e.g. 64 MiB, on a decoded
+ * chunk and on the rows that share a row of chunks. An open set is used by one thread at a time; several sets
+ * of one file may be used by several. */
 NT_MUST nt_status nt_h5_set_open(nt_h5_set **out, nt_h5 *file, const char *name, size_t max_chunk_bytes);
 void nt_h5_set_close(nt_h5_set *set);
 const nt_h5_info *nt_h5_set_info(const nt_h5_set *set);

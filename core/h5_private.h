@@ -40,7 +40,8 @@ const char *nt_h5_reason(void);
 int64_t nt_h5_driver_access(nt_h5_io *io);
 
 /* core/h5_walk.c: the path of hard links only that `name` stands for, "/" for the root; soft links are
- * followed by us, external and user-defined ones refused. *found false: no such object. */
+ * followed by us, external and user-defined ones refused. *found false: no such object; path is then as
+ * far as it got. */
 NT_MUST nt_status nt_h5_resolve(nt_h5 *file, const char *name, char path[NT_H5_PATH_BYTES], bool *found);
 
 /* --- elements (core/h5_convert.c) --- */

@@ -27,21 +27,23 @@
 
 /* --- opening --- */
 
-/* Names of what a group holds, for "there is no ..."; "" if that cannot be said. */
-static void say_children(nt_h5 *file, char *text, size_t cap)
+/* What the last group on the way holds, for "there is no ..."; "" if that cannot be said. */
+static void say_children(nt_h5 *file, const char *group, char *text, size_t cap)
 {
-    H5G_info_t info;
+    H5G_info_t info = {.nlinks = 0};
     text[0] = '\0';
-    if (H5Gget_info(file->id, &info) < 0) return;
+    hid_t id = H5Gopen2(file->id, group, H5P_DEFAULT);
+    if (id >= 0 && H5Gget_info(id, &info) < 0) info.nlinks = 0;
     size_t used = 0;
     for (hsize_t i = 0; i < info.nlinks && i < 8 && used < cap; i++) {
         char name[64];
-        if (H5Lget_name_by_idx(file->id, ".", H5_INDEX_NAME, H5_ITER_INC, i, name, sizeof name, H5P_DEFAULT) <
-            0)
-            return;
-        int n = snprintf(text + used, cap - used, "%s%s", i ? ", " : "; the file holds: ", name);
-        used += (size_t)n;
+        if (H5Lget_name_by_idx(id, ".", H5_INDEX_NAME, H5_ITER_INC, i, name, sizeof name, H5P_DEFAULT) < 0)
+            break;
+        if (i == 0) used += (size_t)snprintf(text, cap, "; '%.200s' holds: %s", group, name);
+        if (i > 0) used += (size_t)snprintf(text + used, cap - used, ", %s", name);
     }
+    if (info.nlinks > 8 && used < cap) snprintf(text + used, cap - used, ", ...");
+    if (id >= 0) (void)H5Gclose(id);
 }
 
 static nt_status open_object(nt_h5_set *set)
@@ -50,7 +52,7 @@ static nt_status open_object(nt_h5_set *set)
     bool found;
     NT_TRY(nt_h5_resolve(set->file, set->name, path, &found));
     if (!found) {
-        say_children(set->file, children, sizeof children);
+        say_children(set->file, path, children, sizeof children);
         NT_FAIL(NT_ERR_DATA, "%s: there is no dataset '%s'%s", set->file->label, set->name, children);
     }
     set->id = H5Oopen(set->file->id, path, H5P_DEFAULT);

@@ -83,9 +83,12 @@ static hid_t chunked(int n_dims, const hsize_t *chunk)
 static void fault_42_absent_dataset_is_named_with_what_there_is(void **state)
 {
     (void)state;
-    H5Fclose(sound_file("absent.h5"));
+    hid_t file = sound_file("absent.h5");
+    put_set(file, "group/label", H5T_NATIVE_INT, 1, (hsize_t[]){4}, H5P_DEFAULT, true);
+    H5Fclose(file);
     assert_fails(read_all(in_dir("absent.h5"), "/train/data"), NT_ERR_DATA, "absent.h5", "/train/data",
                  "group", "data");
+    assert_fails(read_all(in_dir("absent.h5"), "/group/sub/data"), NT_ERR_DATA, "'/group' holds: label");
     assert_fails(read_all(in_dir("absent.h5"), "/data/x"), NT_ERR_DATA, "no dataset '/data/x'");
     assert_fails(read_all(in_dir("absent.h5"), ""), NT_ERR_DATA, "group");
 }
