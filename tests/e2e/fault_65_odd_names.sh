@@ -22,7 +22,6 @@ for name in 'a b' $'new\nline' 'schön' '%s%n%d' "quo'te\"d" '$(touch pwned)' 'a
 done
 cp plain.ini -- -x.ini
 expect 0 nntrain ./-x.ini run.output=runs/dash
-expect 0 nntrain train run.epochs=1 -- -x.ini 2>/dev/null || true
 expect 0 nntrain train -- -x.ini run.output=runs/dash2
 [ ! -e pwned ] || fail "a name was executed"
 
