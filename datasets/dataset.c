@@ -56,7 +56,7 @@ static const nt_option options_table[] = {
     {"prefetch", NT_OPTION_INT, AT(prefetch), "2", 0, 64, .flags = NT_OPTION_FREE,
      .help = "batches read ahead by a thread; 0: no thread"},
     {"memory_mb", NT_OPTION_INT, AT(memory_mb), "1024", 0, 1 << 24, .flags = NT_OPTION_FREE,
-     .help = "a set up to this size is read once and kept in memory (of every rank)"},
+     .help = "a set up to this size is read once and kept in memory, by every rank; of a chunked one a part"},
     {"synthetic_shape", NT_OPTION_INTS, AT(synthetic_shape), "1, 28, 28", 1, 1 << 24,
      .help = "synthetic: shape of a sample; C, H, W: uint8 images, F: float features"},
     {"synthetic_samples", NT_OPTION_INT, AT(synthetic_samples), "4096", 1, 0x1p40,

@@ -316,6 +316,22 @@ static nt_status open_targets(nt_dataset *ds, const nt_data_options *options)
 
 /* --- memory --- */
 
+/* A column that does not fit. Shuffled rows out of chunks cost a chunk each; what is in memory is spared
+ * that, which pays where it is a good part of the whole. */
+static nt_status load_part(nt_dataset *ds, nt_column *column, double n_bytes, double budget)
+{
+    const hdf5 *h = ds->state;
+    bool worth_it = budget >= n_bytes / 4;
+    if (worth_it)
+        NT_TRY(nt_column_load(column, (int64_t)(budget / (double)nt_column_row_bytes(column)), false));
+    nt_info(
+        "%s: '%s' is stored in chunks, of which each shuffled batch decodes many; %.0f %% of it are kept in "
+        "memory, data.memory_mb = %.0f would keep it all",
+        nt_h5_path(h->file[0]), h->place[0].data, worth_it ? 100 * budget / n_bytes : 0,
+        ceil(n_bytes / 0x1p20));
+    return NT_OK;
+}
+
 /* Loads what fits into the budget, samples first. */
 static nt_status load(nt_dataset *ds, const nt_data_options *options, nt_split split)
 {
@@ -327,12 +343,11 @@ static nt_status load(nt_dataset *ds, const nt_data_options *options, nt_split s
         if (!columns[i]) continue;
         double n_bytes = (double)nt_column_row_bytes(columns[i]) * (double)ds->n_samples;
         if (n_bytes <= left) {
-            NT_TRY(nt_column_load(columns[i], ds->n_samples));
+            NT_TRY(nt_column_load(columns[i], ds->n_samples, true));
             left -= n_bytes;
         } else if (split == NT_SPLIT_TRAIN && options->shuffle && nt_column_is_chunked(columns[i])) {
-            nt_info("%s: '%s' is stored in chunks, and each shuffled batch decodes many of them; with "
-                    "data.memory_mb = %.0f it would be kept in memory",
-                    nt_h5_path(h->file[0]), h->place[0].data, ceil(n_bytes / 0x1p20));
+            NT_TRY(load_part(ds, columns[i], n_bytes, left));
+            left = 0;
         }
     }
     return NT_OK;

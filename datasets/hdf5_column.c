@@ -46,7 +46,9 @@ struct nt_column {
 
     wish *wish; /* (n_wish_cap) and as many to sort with: grows to the largest batch */
     int64_t n_wish_cap;
-    char *memory; /* formed rows from the first on; NULL: not loaded */
+    char *memory; /* (n_loaded) formed rows from the first on; NULL: none */
+    int64_t n_loaded;
+    bool complete; /* no other rows will be asked for */
     int64_t n_denormal;
     bool said_denormal;
 };
@@ -319,22 +321,28 @@ static void sort_by_row(wish *w, wish *spare, int64_t n)
     }
 }
 
-/* The wishes in ascending order of rows. */
-static nt_status sort_wishes(nt_column *c, const int64_t *index, int64_t n)
+static nt_status make_room(nt_column *c, int64_t n)
 {
-    if (n > c->n_wish_cap) {
-        wish *more = realloc(c->wish, 2 * (size_t)n * sizeof *more);
-        NT_CHECK_ALLOC(more, 2 * (size_t)n * sizeof *more);
-        c->wish = more;
-        c->n_wish_cap = n;
-    }
+    if (n <= c->n_wish_cap) return NT_OK;
+    wish *more = realloc(c->wish, 2 * (size_t)n * sizeof *more);
+    NT_CHECK_ALLOC(more, 2 * (size_t)n * sizeof *more);
+    c->wish = more;
+    c->n_wish_cap = n;
+    return NT_OK;
+}
+
+/* The rows that are not in memory become wishes in ascending order; returns their number. */
+static int64_t make_wishes(nt_column *c, const int64_t *index, int64_t n)
+{
+    int64_t n_wishes = 0;
     bool sorted = true;
     for (int64_t i = 0; i < n; i++) {
-        c->wish[i] = (wish){.row = index[i], .place = i};
-        sorted = sorted && (i == 0 || index[i] >= index[i - 1]);
+        if (index[i] < c->n_loaded) continue;
+        sorted = sorted && (n_wishes == 0 || index[i] >= c->wish[n_wishes - 1].row);
+        c->wish[n_wishes++] = (wish){.row = index[i], .place = i};
     }
-    if (!sorted) sort_by_row(c->wish, c->wish + c->n_wish_cap, n);
-    return NT_OK;
+    if (!sorted) sort_by_row(c->wish, c->wish + c->n_wish_cap, n_wishes);
+    return n_wishes;
 }
 
 /* How many wishes from the i-th on are neighbours in the file and in the batch. */
@@ -352,10 +360,11 @@ static int64_t run_length(const nt_column *c, int64_t i, int64_t n)
 static nt_status read_files(nt_column *c, const int64_t *index, int64_t n, char *dst)
 {
     size_t row_bytes = nt_column_row_bytes(c);
-    NT_TRY(sort_wishes(c, index, n));
-    for (int64_t i = 0, run; i < n; i += run) {
+    NT_TRY(make_room(c, n));
+    int64_t n_wishes = make_wishes(c, index, n);
+    for (int64_t i = 0, run; i < n_wishes; i += run) {
         char *to = dst + (size_t)c->wish[i].place * row_bytes;
-        run = c->raw ? 1 : run_length(c, i, n);
+        run = c->raw ? 1 : run_length(c, i, n_wishes);
         if (c->raw)
             NT_TRY(read_formed(c, c->wish[i].row, to));
         else
@@ -375,34 +384,44 @@ static void report_denormals(nt_column *c)
 
 nt_status nt_column_read(nt_column *c, const int64_t *index, int64_t n, void *dst)
 {
-    if (c->memory) {
-        nt_rows_gather(dst, c->memory, index, n, nt_column_row_bytes(c));
+    size_t row_bytes = nt_column_row_bytes(c);
+    if (c->complete) {
+        nt_rows_gather(dst, c->memory, index, n, row_bytes);
         return NT_OK;
     }
+    for (int64_t i = 0; c->memory && i < n; i++)
+        if (index[i] < c->n_loaded)
+            memcpy((char *)dst + (size_t)i * row_bytes, c->memory + (size_t)index[i] * row_bytes, row_bytes);
     NT_TRY(read_files(c, index, n, dst));
     report_denormals(c);
     return NT_OK;
 }
 
-nt_status nt_column_load(nt_column *c, int64_t n)
+static nt_status load_rows(nt_column *c, int64_t n, char *memory)
 {
     int64_t index[LOAD_ROWS];
-    size_t row_bytes = nt_column_row_bytes(c);
-    void *memory;
-    NT_TRY(nt_rows_allocate(&memory, (size_t)n * row_bytes));
-    nt_status status = NT_OK;
-    for (int64_t first = 0; first < n && status == NT_OK; first += LOAD_ROWS) {
+    for (int64_t first = 0; first < n; first += LOAD_ROWS) {
         int64_t count = n - first < LOAD_ROWS ? n - first : LOAD_ROWS;
         for (int64_t i = 0; i < count; i++)
             index[i] = first + i;
-        status = read_files(c, index, count, (char *)memory + (size_t)first * row_bytes);
+        NT_TRY(read_files(c, index, count, memory + (size_t)first * nt_column_row_bytes(c)));
     }
+    return NT_OK;
+}
+
+nt_status nt_column_load(nt_column *c, int64_t n, bool complete)
+{
+    void *memory;
+    NT_TRY(nt_rows_allocate(&memory, (size_t)n * nt_column_row_bytes(c)));
+    nt_status status = load_rows(c, n, memory);
     if (status != NT_OK) {
         free(memory);
         return nt_error_trail(status, __FILE__, __LINE__, __func__);
     }
     c->memory = memory;
-    close_sets(c); /* and with them their chunk buffers */
+    c->n_loaded = n;
+    c->complete = complete;
+    if (complete) close_sets(c); /* and with them their chunk buffers */
     report_denormals(c);
     return NT_OK;
 }

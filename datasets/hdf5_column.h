@@ -38,8 +38,9 @@ NT_MUST nt_status nt_column_form_rows(nt_column *column, nt_dtype dtype, nt_shap
                                       nt_shape *out_shape);
 size_t nt_column_row_bytes(const nt_column *column); /* of what comes out */
 
-/* Reads rows [0, n) into memory, where nt_column_read finds them from then on, and closes the data sets. */
-NT_MUST nt_status nt_column_load(nt_column *column, int64_t n);
+/* Reads rows [0, n) into memory, where nt_column_read finds them from then on. complete: no other rows will
+ * be asked for, and the data sets are closed. */
+NT_MUST nt_status nt_column_load(nt_column *column, int64_t n, bool complete);
 
 /* Rows index[0 .. n) in that order. Floats are checked: NaN and infinity are NT_ERR_DATA naming file, set and
  * row; subnormal numbers become zero and are reported once. One thread at a time. */

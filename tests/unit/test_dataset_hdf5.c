@@ -333,6 +333,41 @@ static void suspicious_layout_is_said(void **state)
     assert_int_equal(nt_log_warnings(), before + 1);
 }
 
+/* A chunked set of 1.5 MiB and room for 1 MiB: two thirds of the rows come from memory, the others from the
+ * file, in one batch. A contiguous one stays in its file. */
+static void part_of_a_chunked_set_is_kept(void **state)
+{
+    (void)state;
+    enum { ROWS = 1536, BYTES = 1024 };
+    uint8_t *big = malloc((size_t)ROWS * BYTES);
+    static int label[ROWS];
+    assert_non_null(big);
+    for (int i = 0; i < ROWS * BYTES; i++)
+        big[i] = (uint8_t)((uint32_t)i * 2654435761u >> 19);
+    for (hsize_t chunk = 0; chunk < 20; chunk += 10) {
+        hid_t file = new_file("part.h5");
+        put_int(file, "/label", DIMS(ROWS), label);
+        put_stored(file, "/data", H5T_STD_U8LE, H5T_NATIVE_UINT8, DIMS(ROWS, BYTES), big,
+                   (storage){chunk, false});
+        end_file(file);
+        nt_data_options options = options_for(in_dir("part.h5"));
+        options.memory_mb = 1;
+        nt_dataset *ds = must_open(&options, NT_SPLIT_TRAIN);
+        const int64_t index[] = {1535, 3, 1024, 1023, 1025, 0, 1535, 700};
+        static uint8_t x[8 * BYTES];
+        assert_ok(nt_dataset_read(ds, index, 8, x, NULL));
+        for (int i = 0; i < 8; i++)
+            assert_memory_equal(x + i * BYTES, big + index[i] * BYTES, BYTES);
+        assert_int_equal(truncate(in_dir("part.h5"), 0), 0);
+        nt_status kept = nt_dataset_read(ds, (int64_t[]){5, 1023}, 2, x, NULL);
+        assert_int_equal(kept, chunk ? NT_OK : NT_ERR_DATA);
+        if (chunk) assert_memory_equal(x + BYTES, big + 1023 * BYTES, BYTES);
+        assert_fails(nt_dataset_read(ds, (int64_t[]){1200}, 1, x, NULL), NT_ERR_DATA, "part.h5", "/data");
+        nt_dataset_close(ds);
+    }
+    free(big);
+}
+
 typedef struct reading {
     nt_dataset *ds;
     nt_status status;
@@ -832,6 +867,7 @@ int main(void)
         cmocka_unit_test(shapes_of_samples),
         cmocka_unit_test(channels_last_are_turned),
         cmocka_unit_test(suspicious_layout_is_said),
+        cmocka_unit_test(part_of_a_chunked_set_is_kept),
         cmocka_unit_test(two_sets_are_read_at_once),
         cmocka_unit_test(targets_are_classes_or_values),
         cmocka_unit_test(number_of_classes),
