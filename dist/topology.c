@@ -25,7 +25,8 @@
 
 typedef struct places {
     cpu_set_t cpus; /* hardware threads */
-    bool own;       /* of this rank alone; else of all ranks of this host */
+    int n_users;    /* ranks of this host that share them */
+    bool chosen;    /* somebody chose them for this rank */
     bool keep_off;  /* the user said not to bind */
 } places;
 
@@ -90,13 +91,47 @@ static bool environment_has(const char *variable, const char *word)
     return text && strstr(text, word);
 }
 
-/* Whether the present mask is what somebody chose for this rank. */
-static bool chosen_for_rank(void)
+/* Whether the mask under mpirun is what a user asked for. */
+static bool chosen_by_mpirun(void)
 {
     return getenv("OMPI_MCA_hwloc_base_binding_policy") || getenv("PRTE_MCA_hwloc_default_binding_policy") ||
-           environment_has("OMPI_MCA_rmaps_base_mapping_policy", "PE=") ||
-           environment_has("SLURM_CPU_BIND", "mask") || environment_has("SLURM_CPU_BIND", "map") ||
+           environment_has("OMPI_MCA_rmaps_base_mapping_policy", "PE=");
+}
+
+/* Whether srun has bound this rank. The variables of Open MPI say nothing here: started by srun, its MPI_Init
+ * sets the policy to "none" in our own environment, whatever srun did. */
+static bool chosen_by_srun(void)
+{
+    return environment_has("SLURM_CPU_BIND", "mask") || environment_has("SLURM_CPU_BIND", "map") ||
            environment_has("SLURM_CPU_BIND", "rank");
+}
+
+/* The `index`-th of the words of a list (counted around) and its length. */
+static const char *list_item(const char *list, int index, size_t *length)
+{
+    int n_items = 1;
+    for (const char *c = list; *c; c++)
+        n_items += *c == ',';
+    for (index %= n_items; index > 0; index--)
+        list = strchr(list, ',') + 1;
+    *length = strcspn(list, ",");
+    return list;
+}
+
+/* How many ranks of this host srun gave the mask that it gave to us (srun --cpu-bind=sockets may). The list
+ * has one mask for each task of this host, "0x3,0x3,0xc,0xc". */
+static int users_of_srun_mask(const nt_comm *comm)
+{
+    const char *list = getenv("SLURM_CPU_BIND_LIST"), *local_id = getenv("SLURM_LOCALID");
+    if (!list || !*list || !local_id || atoi(local_id) < 0) return 1;
+    size_t length, other_length;
+    const char *mine = list_item(list, atoi(local_id), &length);
+    int n_users = 0;
+    for (int i = 0; i < comm->local_size; i++) {
+        const char *other = list_item(list, i, &other_length);
+        n_users += other_length == length && strncmp(mine, other, length) == 0;
+    }
+    return n_users > 1 ? n_users : 1;
 }
 
 static bool subset(const cpu_set_t *part, const cpu_set_t *whole)
@@ -106,18 +141,30 @@ static bool subset(const cpu_set_t *part, const cpu_set_t *whole)
     return CPU_EQUAL(&both, part);
 }
 
-static bool find_places(places *out)
+static void find_places_of_mpirun(places *out, const cpu_set_t *wide)
 {
-    *out = (places){.own = false};
-    if (sched_getaffinity(0, sizeof out->cpus, &out->cpus) != 0) return false;
+    bool within = subset(&out->cpus, wide), narrowed = within && !CPU_EQUAL(&out->cpus, wide);
     out->keep_off = environment_has("OMPI_MCA_hwloc_base_binding_policy", "none");
+    out->chosen = chosen_by_mpirun() && narrowed && !out->keep_off;
+    if (out->chosen)
+        out->n_users = 1;
+    else if (within)
+        out->cpus = *wide;
+}
+
+static bool find_places(const nt_comm *comm, places *out)
+{
+    *out = (places){.n_users = comm->local_size};
+    if (sched_getaffinity(0, sizeof out->cpus, &out->cpus) != 0) return false;
     cpu_set_t wide;
-    bool by_mpirun = launcher_mask(&wide);
-    bool narrowed = !by_mpirun || (subset(&out->cpus, &wide) && !CPU_EQUAL(&out->cpus, &wide));
-    if (chosen_for_rank() && narrowed && !out->keep_off)
-        out->own = true;
-    else if (by_mpirun && subset(&out->cpus, &wide))
-        out->cpus = wide;
+    if (launcher_mask(&wide)) {
+        find_places_of_mpirun(out, &wide);
+    } else if (chosen_by_srun()) {
+        out->chosen = true;
+        out->n_users = users_of_srun_mask(comm);
+    } else {
+        out->keep_off = environment_has("SLURM_CPU_BIND", "none");
+    }
     return true;
 }
 
@@ -194,13 +241,13 @@ int nt_topology_threads(const nt_comm *comm, int wanted)
     places where;
     core *cores = NULL;
     int n_cores = 1;
-    if (!find_places(&where) || list_cores(&where.cpus, &cores, &n_cores) != NT_OK) {
+    if (!find_places(comm, &where) || list_cores(&where.cpus, &cores, &n_cores) != NT_OK) {
         nt_error_clear();
         nt_warn("cannot find out which cores this process may use; taking one thread");
         return 1;
     }
     free(cores);
-    int threads = where.own ? n_cores : n_cores / comm->local_size;
+    int threads = n_cores / where.n_users;
     int quota = quota_cores();
     if (quota > 0 && threads > quota / comm->local_size) threads = quota / comm->local_size;
     return threads > 1 ? threads : 1;
@@ -230,8 +277,8 @@ static nt_status pin_to_slice(const nt_comm *comm, int threads, const core *core
 /* Why this rank is not to be pinned; NULL if it is. */
 static const char *reason_not_to_pin(const places *where)
 {
-    if (where->own) return "the launcher has chosen this rank's cores";
-    if (where->keep_off) return "mpirun was told to bind to nothing";
+    if (where->chosen) return "the launcher has chosen this rank's cores";
+    if (where->keep_off) return "the launcher was told to bind to nothing";
     if (quota_cores() > 0) return "a CPU quota is set, so others use the cores too";
     return NULL;
 }
@@ -240,7 +287,8 @@ nt_status nt_topology_pin(const nt_comm *comm, int threads)
 {
     NT_BUG_UNLESS(threads >= 1, "%d threads", threads);
     places where;
-    NT_CHECK(find_places(&where), NT_ERR_UNAVAILABLE, "cannot read the affinity mask: %s", strerror(errno));
+    NT_CHECK(find_places(comm, &where), NT_ERR_UNAVAILABLE, "cannot read the affinity mask: %s",
+             strerror(errno));
     const char *reason = reason_not_to_pin(&where);
     if (reason) {
         nt_debug("not pinned: %s", reason);

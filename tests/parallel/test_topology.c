@@ -34,6 +34,46 @@ static void test_threads(nt_comm *comm)
            threads, online);
 }
 
+/* Sets a variable, or removes it (NULL). */
+static void set_variable(nt_comm *comm, const char *name, const char *value)
+{
+    EXPECT(comm, (value ? setenv(name, value, 1) : unsetenv(name)) == 0, "%s", name);
+}
+
+/* As srun starts two ranks on this host: the bindings it makes, and Open MPI's own variable, which says
+ * "none" under srun whatever was bound. */
+static void test_srun_binding(nt_comm *comm)
+{
+    static const struct {
+        const char *bind, *list;
+        bool whole; /* the mask is this rank's alone */
+    } cases[] = {
+        {"quiet,mask_cpu:0xf,0xf0", "0xf,0xf0", true},
+        {"quiet,mask_cpu:0xf,0xf", "0xf,0xf", false},
+        {"quiet,mask_cpu:0xf", "0xf", false}, /* a list is counted around */
+        {"quiet,mask_cpu:0xf,0xff", "0xf,0xff", true},
+        {"quiet,rank", NULL, true},
+        {"quiet,none", NULL, false},
+    };
+    if (nt_comm_launched()) return; /* under mpirun, mpirun's word counts */
+    int alone = nt_topology_threads(comm, 0);
+    nt_comm two = *comm;
+    two.local_size = 2;
+    set_variable(comm, "OMPI_MCA_hwloc_base_binding_policy", "none");
+    set_variable(comm, "SLURM_LOCALID", "0");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        set_variable(comm, "SLURM_CPU_BIND", cases[i].bind);
+        set_variable(comm, "SLURM_CPU_BIND_LIST", cases[i].list);
+        int wanted = cases[i].whole ? alone : alone > 1 ? alone / 2 : 1;
+        int threads = nt_topology_threads(&two, 0);
+        EXPECT(comm, threads == wanted, "%s: %d threads, not %d", cases[i].bind, threads, wanted);
+    }
+    set_variable(comm, "SLURM_CPU_BIND", NULL);
+    set_variable(comm, "SLURM_CPU_BIND_LIST", NULL);
+    set_variable(comm, "SLURM_LOCALID", NULL);
+    set_variable(comm, "OMPI_MCA_hwloc_base_binding_policy", NULL);
+}
+
 /* Told to keep off, it keeps off. Runs before the test that pins. */
 static void test_bind_to_none_is_respected(nt_comm *comm)
 {
@@ -71,6 +111,7 @@ int main(void)
 {
     static const parallel_test tests[] = {
         {"threads", test_threads},
+        {"srun_binding", test_srun_binding},
         {"bind_to_none_is_respected", test_bind_to_none_is_respected},
         {"pinned_ranks_sit_apart", test_pinned_ranks_sit_apart},
     };
