@@ -83,6 +83,9 @@ static void linear(void **state)
             check_all_ways(spec);
             spec.no_dx = true;
             pair_check(&spec);
+            spec.no_dx = false;
+            spec.activation = &relu;
+            check_all_ways(spec);
         }
 }
 
@@ -90,7 +93,8 @@ static void linear(void **state)
 static void linear_after_flatten(void **state)
 {
     (void)state;
-    static const int64_t cases[][5] = {{2, 32, 7, 7, 20}, {3, 10, 4, 5, 33}, {4, 16, 1, 1, 64}};
+    static const int64_t cases[][5] = {
+        {2, 32, 7, 7, 20}, {3, 10, 4, 5, 33}, {4, 16, 1, 1, 64}, {3, 48, 3, 5, 100}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const int64_t *t = cases[i], f = t[1] * t[2] * t[3];
         const nt_linear_options o = {.units = t[4], .has_bias = true};
@@ -104,6 +108,8 @@ static void linear_after_flatten(void **state)
                           .param = {nt_shape_of(2, t[4], f), nt_shape_of(1, t[4])},
                           .y = nt_shape_of(2, t[0], t[4]),
                           .tolerance = SUMS};
+        check_all_ways(spec);
+        spec.activation = &relu;
         check_all_ways(spec);
     }
 }

@@ -131,7 +131,7 @@ static bool cpu_fuses(const nt_backend *backend, const char *kind, const void *o
                       const nt_activation_options *activation, bool training)
 {
     (void)options, (void)training;
-    static const char *const kinds[] = {"batchnorm", "add", "max_pool"};
+    static const char *const kinds[] = {"linear", "batchnorm", "add", "max_pool"};
     if (activation->function != NT_ACT_RELU || !cpu_find_op(backend, kind)) return false;
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (strcmp(kind, kinds[i]) == 0) return true;

@@ -22,7 +22,7 @@ typedef struct nt_cpu {
     dnnl_primitive_attr_t attr, attr_sum; /* scratchpad of the user; also dst += */
     const nt_vec_ops *vec;
     int threads;
-    unsigned n_allocs; /* of large blocks so far */
+    unsigned n_allocs;  /* of large blocks so far */
     bool blocks_of_16;  /* vectors are that long: blocks of 16 channels are fast */
     nt_layout *layouts; /* all descriptors ever made, plain and `any` ones too */
 } nt_cpu;
@@ -157,7 +157,8 @@ static inline int nt_cpu_lanes(const nt_cpu_strips *s, int64_t g)
 
 /* ---- the operations ---- */
 
-extern const nt_op_impl nt_cpu_conv2d, nt_cpu_linear, nt_cpu_max_pool, nt_cpu_avg_pool,
+/* nt_cpu_linear_dnnl is what nt_cpu_linear leaves to oneDNN. */
+extern const nt_op_impl nt_cpu_conv2d, nt_cpu_linear, nt_cpu_linear_dnnl, nt_cpu_max_pool, nt_cpu_avg_pool,
     nt_cpu_global_avg_pool, nt_cpu_batchnorm, nt_cpu_activation, nt_cpu_add, nt_cpu_flatten, nt_cpu_input,
     nt_cpu_dropout, nt_cpu_concat, nt_cpu_cross_entropy;
 
