@@ -199,7 +199,8 @@ static const nt_option options[] = {
      .offset = offsetof(nt_checkpoint_options, resume),
      .def = "auto",
      .flags = NT_OPTION_FREE,
-     .help = "auto: go on from the newest good checkpoint if there is one; no: start anew; or a file"},
+     .help = "auto: go on from the newest good checkpoint if there is one; no: begin anew, refused where "
+             "there are checkpoints; or a file"},
     {.key = "on_error",
      .type = NT_OPTION_ENUM,
      .offset = offsetof(nt_checkpoint_options, on_error),

@@ -315,13 +315,12 @@ static nt_status find_usable(const char *dir, step_list *list, char *path, size_
             nt_warn("falling back to the checkpoint of step %lld", (long long)list->step[i]);
     }
     NT_CHECK(*found || list->n == 0, NT_ERR_CHECKPOINT,
-             "none of the %d checkpoints in '%s' can be used; to start anew, move them away or set "
-             "[checkpoint] resume = no",
+             "none of the %d checkpoints in '%s' can be used; to start anew, move them away or choose "
+             "another run.output",
              list->n, dir);
-    NT_CHECK(
-        *found || !named, NT_ERR_CHECKPOINT,
-        "'%s/%s' is there, but no checkpoint is; to start anew, remove it or set [checkpoint] resume = no",
-        dir, latest_name);
+    NT_CHECK(*found || !named, NT_ERR_CHECKPOINT,
+             "'%s/%s' is there, but no checkpoint is; to start anew, remove it or choose another run.output",
+             dir, latest_name);
     return NT_OK;
 }
 

@@ -18,8 +18,8 @@ fail() {
     exit 1
 }
 
-# nntrain ARGS: the program, output in $work/out and $work/err.
-nntrain() { "$binary" "$@" >"$work/out" 2>"$work/err"; }
+# nntrain ARGS: the program, output in $work/out and $work/err. Leaks are looked for where MPI, which leaks, is not started.
+nntrain() { ASAN_OPTIONS=detect_leaks=1 "$binary" "$@" >"$work/out" 2>"$work/err"; }
 
 # ranks N ARGS: the same under mpirun.
 ranks() {
