@@ -2,6 +2,8 @@
  * a flipped bit in a padding that kernels read is a fault too. */
 #include "launcher/replicas.h"
 
+#include "core/fault.h"
+
 #include <stdlib.h>
 #include <xxhash.h>
 
@@ -48,6 +50,19 @@ void nt_replicas_destroy(nt_replicas *replicas)
     free(replicas);
 }
 
+/* Flips the lowest bit of the first weight: what a cosmic ray or a broken kernel would do. */
+static nt_status flip_bit(nt_replicas *r)
+{
+    nt_backend *backend = nt_net_backend(r->net);
+    char *at = (char *)nt_net_params(r->net) + (size_t)nt_net_get_slot(r->net, 0)->offset * r->real_bytes;
+    NT_TRY(nt_backend_download(backend, r->host, at, r->real_bytes));
+    NT_TRY(nt_backend_sync(backend));
+    r->host[0] ^= 1;
+    NT_TRY(nt_backend_upload(backend, at, r->host, r->real_bytes));
+    NT_TRY(nt_backend_sync(backend));
+    return NT_OK;
+}
+
 static nt_status hash_slots(nt_replicas *r)
 {
     int n_slots = nt_net_n_slots(r->net);
@@ -92,6 +107,7 @@ static nt_status name_difference(nt_replicas *r)
 nt_status nt_replicas_check(nt_replicas *replicas)
 {
     if (replicas->comm->size == 1) return NT_OK;
+    if (nt_fault_point("replicas.flip") == NT_FAULT_ERROR) NT_TRY(flip_bit(replicas));
     NT_TRY(hash_slots(replicas));
     uint64_t all = XXH3_64bits(replicas->hash, (size_t)replicas->n_hashes * sizeof *replicas->hash);
     /* MAX of x and of -x: equal on all ranks iff the maxima cancel; 32 bits at a time, exact in a double */

@@ -48,6 +48,14 @@ start 2 to_all
 kill -USR1 "$pid" $(children_of "$pid")
 stopped 2 to_all
 
+# 88: TERM to mpirun leaves a second or so: whatever comes of it, the last checkpoint is good.
+start 2 term_to_mpirun
+kill -TERM "$pid"
+wait "$pid" && fail "success after SIGTERM to mpirun"
+latest_is_sound term_to_mpirun
+expect 0 ranks 2 cfg.ini run.output=term_to_mpirun
+same_run whole_2 term_to_mpirun
+
 # A second signal, while a slow step goes on: at once, without a new checkpoint.
 export NNTRAIN_FAULT="point=run.step,kind=hang,step=30"
 start 1 twice
