@@ -177,7 +177,15 @@ wait_for trains cancelled
 scancel "$job"
 ended "$job" cancelled CANCELLED 0
 latest_is_sound cancelled
-[ -e cancelled/checkpoints/latest ] || fail "scancel: no checkpoint"
+
+submit for_good -- run.epochs=100000 checkpoint.every=never run.validate=never
+wait_for trains for_good
+scontrol update jobid="$job" requeue=0
+scancel --signal=USR1 "$job"
+ended "$job" for_good FAILED 0
+says 'cannot be requeued'
+latest_is_sound for_good
+[ -e for_good/checkpoints/latest ] || fail "stopped for good without a checkpoint"
 
 ended "$usr1" usr1 COMPLETED 1
 came_back
