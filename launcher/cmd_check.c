@@ -35,10 +35,14 @@ static nt_status pretend_ranks(nt_session *session, int64_t n_ranks)
     return NT_OK;
 }
 
-static nt_status print_plan(nt_session *session)
+/* Buckets are planned by the number of ranks alone, so a copy of the communicator that says another number
+ * will do. */
+static nt_status print_plan(nt_session *session, int64_t n_ranks)
 {
     nt_buckets *buckets = NULL;
-    NT_TRY(nt_buckets_create(&buckets, session->net, session->comm, session->run->bucket_mb, NULL, NULL));
+    nt_comm planned = *session->comm;
+    if (n_ranks > 0) planned.size = (int)n_ranks;
+    NT_TRY(nt_buckets_create(&buckets, session->net, &planned, session->run->bucket_mb, NULL, NULL));
     if (nt_session_is_root(session)) {
         nt_model_print(session->model, stdout);
         nt_summary(session, buckets, print_line);
@@ -62,7 +66,7 @@ static nt_status check_run(nt_session *session, int argc, char **argv)
     NT_TRY(nt_session_open_backend_or_cpu(session));
     if (n_ranks > 0) NT_TRY(nt_session_agree(session, pretend_ranks(session, n_ranks)));
     NT_TRY(nt_session_build(session, true, NULL));
-    NT_TRY(nt_session_agree(session, print_plan(session)));
+    NT_TRY(nt_session_agree(session, print_plan(session, n_ranks)));
     return NT_OK;
 }
 
