@@ -39,31 +39,65 @@ INLINE int64_t tap_at(const nt_vec_window *w, vec_taps t, int64_t r, int64_t s)
 
 /* The first largest value wins; a NaN is larger than all. With relu a window without a positive value has
  * tap -1: nothing flows back. */
+INLINE void max_start(const nt_vec_window *w, lanes_f first, int32_t tap, lanes_f *best, lanes_i *at)
+{
+    *best = first;
+    *at = (lanes_i){0} + tap;
+    if (!w->relu) return;
+    lanes_i low = first <= 0;
+    *best = lanes_unless(low, first);
+    *at = lanes_select_i(low, (lanes_i){0} - 1, *at);
+}
+
+INLINE void max_next(lanes_f from, int32_t tap, lanes_f *best, lanes_i *at)
+{
+    const lanes_i keeps = (from <= *best) | (*best != *best);
+    *at = lanes_select_i(keeps, *at, (lanes_i){0} + tap);
+    *best = lanes_select(keeps, *best, from);
+}
+
 INLINE void max_of_window(const nt_vec_window *w, vec_taps t, float *y, int32_t *tap, const float *x,
                           int lanes)
 {
-    const int32_t first = (int32_t)(t.from[0] * w->kernel[1] + t.from[1]);
-    lanes_f best = lanes_load(x + tap_at(w, t, t.from[0], t.from[1]), lanes);
-    lanes_i at = (lanes_i){0} + first;
-    if (w->relu) {
-        lanes_i low = best <= 0;
-        best = lanes_unless(low, best);
-        at = lanes_select_i(low, (lanes_i){0} - 1, at);
-    }
+    lanes_f best;
+    lanes_i at;
+    max_start(w, lanes_load(x + tap_at(w, t, t.from[0], t.from[1]), lanes),
+              (int32_t)(t.from[0] * w->kernel[1] + t.from[1]), &best, &at);
     EACH_TAP(w, t, r, s)
-    {
-        const lanes_f from = lanes_load(x + tap_at(w, t, r, s), lanes);
-        const lanes_i here = (lanes_i){0} + (int32_t)(r * w->kernel[1] + s);
-        const lanes_i keeps = (from <= best) | (best != best);
-        at = lanes_select_i(keeps, at, here);
-        best = lanes_select(keeps, best, from);
-    }
+    max_next(lanes_load(x + tap_at(w, t, r, s), lanes), (int32_t)(r * w->kernel[1] + s), &best, &at);
     lanes_store(y, best, lanes);
     lanes_store_i(tap, at, lanes);
 }
 
+/* The usual case, without a border to look after: 2 x 2 side by side. */
+INLINE void max_pool_2x2(const nt_vec_window *w, float *y, int32_t *tap, const float *x, int lanes)
+{
+    const int64_t row = w->size[1] * w->pixel, col = w->pixel;
+    for (int64_t p = 0; p < w->out[0]; p++, x += 2 * row)
+        for (int64_t q = 0; q < w->out[1]; q++, y += col, tap += col) {
+            const float *from = x + 2 * q * col;
+            lanes_f best;
+            lanes_i at;
+            max_start(w, lanes_load(from, lanes), 0, &best, &at);
+            max_next(lanes_load(from + col, lanes), 1, &best, &at);
+            max_next(lanes_load(from + row, lanes), 2, &best, &at);
+            max_next(lanes_load(from + row + col, lanes), 3, &best, &at);
+            lanes_store(y, best, lanes);
+            lanes_store_i(tap, at, lanes);
+        }
+}
+
+INLINE bool is_2x2(const nt_vec_window *w)
+{
+    return w->covers && w->kernel[0] == 2 && w->kernel[1] == 2;
+}
+
 INLINE void max_pool(const nt_vec_window *w, float *y, int32_t *tap, const float *x, int lanes)
 {
+    if (is_2x2(w)) {
+        max_pool_2x2(w, y, tap, x, lanes);
+        return;
+    }
     for (int64_t p = 0; p < w->out[0]; p++)
         for (int64_t q = 0; q < w->out[1]; q++, y += w->pixel, tap += w->pixel)
             max_of_window(w, taps_of(w, p, q), y, tap, x, lanes);
@@ -76,9 +110,29 @@ static void vec_max_pool(const nt_vec_window *w, float *y, int32_t *tap, const f
 #undef FN
 }
 
+INLINE void max_pool_backward_2x2(const nt_vec_window *w, float *dx, const float *dy, const int32_t *tap,
+                                  int lanes)
+{
+    const int64_t row = w->size[1] * w->pixel, col = w->pixel;
+    for (int64_t p = 0; p < w->out[0]; p++, dx += 2 * row)
+        for (int64_t q = 0; q < w->out[1]; q++, dy += col, tap += col) {
+            float *to = dx + 2 * q * col;
+            const lanes_f own = lanes_load(dy, lanes);
+            const lanes_i at = lanes_load_i(tap, lanes);
+            lanes_store(to, lanes_unless(at != 0, own), lanes);
+            lanes_store(to + col, lanes_unless(at != 1, own), lanes);
+            lanes_store(to + row, lanes_unless(at != 2, own), lanes);
+            lanes_store(to + row + col, lanes_unless(at != 3, own), lanes);
+        }
+}
+
 INLINE void max_pool_backward(const nt_vec_window *w, float *dx, const float *dy, const int32_t *tap,
                               int lanes, bool covers)
 {
+    if (is_2x2(w)) {
+        max_pool_backward_2x2(w, dx, dy, tap, lanes);
+        return;
+    }
     for (int64_t p = 0; p < w->out[0]; p++)
         for (int64_t q = 0; q < w->out[1]; q++, dy += w->pixel, tap += w->pixel) {
             const vec_taps t = taps_of(w, p, q);
