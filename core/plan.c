@@ -45,6 +45,19 @@ static int fusable_activation(const nt_model *model, const nt_backend *backend, 
     return fuses ? next : -1;
 }
 
+/* The max_pool that takes ReLU layer i over from in front of it, or -1: the largest of max(x, 0) is max(the
+ * largest x, 0), with the same gradient, and there are fewer of them. */
+static int pool_behind(const nt_model *model, const nt_backend *backend, int i, bool training)
+{
+    const nt_layer *layer = &model->layer[i];
+    int next = sole_consumer(model, i);
+    if (next < 0 || i == model->output || strcmp(layer->ops->section.name, "activation") != 0) return -1;
+    const nt_activation_options *activation = layer->options;
+    const nt_layer *pool = &model->layer[next];
+    if (activation->function != NT_ACT_RELU || strcmp(pool->ops->section.name, "max_pool") != 0) return -1;
+    return nt_backend_fuses(backend, "max_pool", pool->options, activation, training) ? next : -1;
+}
+
 /* --- ops --- */
 
 static nt_tensor target_tensor(const nt_model *model, int64_t n)
@@ -87,6 +100,15 @@ static void set_params(nt_op *op, const nt_layer *layer, int i, const nt_slot *s
         if (slots[s].layer == i) op->param[slots[s].param] = slots[s].tensor;
 }
 
+/* The activation in front of layer i that was left to it, or NULL. */
+static const nt_activation_options *deferred_activation(const nt_plan *plan, const nt_model *model, int i)
+{
+    int x = model->layer[i].n_inputs == 1 ? model->layer[i].input[0] : -1;
+    if (x < 0 || plan->maker[x] == x) return NULL;
+    const void *options = model->layer[x].options; /* of an activation that has no op of its own */
+    return plan->op[plan->maker[x]].activation == options ? NULL : options;
+}
+
 static nt_status create_op(nt_plan *plan, const nt_model *model, nt_backend *backend, nt_tuning *tuning,
                            int i, const bool *needs, const nt_slot *slots, int n_slots, bool fixed)
 {
@@ -99,7 +121,8 @@ static nt_status create_op(nt_plan *plan, const nt_model *model, nt_backend *bac
                   .training = plan->mode == NT_MODE_TRAIN,
                   .tuning = tuning};
     NT_TRY(allocate_op(op, i == 0 ? 1 : layer->n_inputs));
-    int fused = fusable_activation(model, backend, i, op->training);
+    op->activation = deferred_activation(plan, model, i);
+    int fused = op->activation ? -1 : fusable_activation(model, backend, i, op->training);
     if (fused >= 0) {
         op->activation = model->layer[fused].options;
         plan->maker[fused] = i;
@@ -122,9 +145,13 @@ static nt_status create_ops(nt_plan *plan, const nt_model *model, nt_backend *ba
     for (int i = 0; i < plan->n_ops; i++)
         plan->maker[i] = i;
     nt_status status = NT_OK;
-    for (int i = 0; i < plan->n_ops && status == NT_OK; i++)
-        if (plan->maker[i] == i)
+    for (int i = 0; i < plan->n_ops && status == NT_OK; i++) {
+        if (plan->maker[i] != i) continue;
+        if (pool_behind(model, backend, i, plan->mode == NT_MODE_TRAIN) >= 0)
+            plan->maker[i] = plan->maker[model->layer[i].input[0]];
+        else
             status = create_op(plan, model, backend, tuning, i, needs, slots, n_slots, fixed);
+    }
     free(needs);
     return status;
 }
