@@ -5,8 +5,8 @@
  * whose process is gone from this host is stale and taken over, saying so; one of another host cannot be
  * judged and is refused. Judging and taking over happen under flock() on the folder, so that two runs that
  * find the same stale lock do not both win. flock() alone was the alternative: it does not reach other hosts
- * on NFS and says nothing about who holds it. A run that is being ended may need a moment to die, so a lock of this host is
- * waited for, two seconds. */
+ * on NFS and says nothing about who holds it. A run that is being ended may need a moment to die, so a lock
+ * of this host is waited for, two seconds. */
 #ifndef NT_LAUNCHER_FOLDER_H
 #define NT_LAUNCHER_FOLDER_H
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Every command once, alone and under mpirun where it computes.
+# shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 small_config cfg.ini 2
 digits=$source_dir/datasets/digits.h5

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Acceptance 1 and the examples that need no download: what their comments promise. The others are checked as far as
 # their data allow.
+# shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 examples=$source_dir/launcher/examples
 ln -s "$source_dir/datasets" datasets

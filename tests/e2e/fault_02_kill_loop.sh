@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fault 2, and acceptance 5: SIGKILL at random moments, resume each time; at any instant the folder holds a whole
 # checkpoint, and the run ends with the digest and the metrics of an uninterrupted one. Ten kills; more by an argument.
+# shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 kills=${1:-10}
 small_config cfg.ini 15

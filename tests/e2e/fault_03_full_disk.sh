@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Faults 3 and 4: a checkpoint cannot be written: all ranks stop with 74, or go on, by checkpoint.on_error; older
 # checkpoints stay as they were.
+# shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 small_config cfg.ini 2
 sed -i 's/^filters = .*/filters = 64/' cfg.ini

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Fault 10 and 11: a run folder that cannot be written is refused before anything is trained.
+# shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 small_config cfg.ini
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Fault 12: a second run in the same folder is refused; the lock of a dead run is taken over.
+# shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 small_config cfg.ini 400
 

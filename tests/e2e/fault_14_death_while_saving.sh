@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Fault 14: rank 1 dies while rank 0 saves: the checkpoint is whole or absent, and the run goes on from it.
+# shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 small_config cfg.ini
 

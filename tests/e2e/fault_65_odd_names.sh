@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Fault 65 and 66: odd names of files and folders work, or are refused in one clean line.
+# shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 small_config plain.ini 1
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Fault 67: what only one rank cannot read stops all ranks, with one message that names that rank.
+# shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 mkdir a b
 small_config a/cfg.ini

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Fault 74 and 102: batches that do not fit the ranks or the data, nothing to do.
+# shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 small_config cfg.ini 1
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Faults 72, 76 and 81 as seen from the command line: names of runs, mistakes in words, too many words.
+# shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 small_config cfg.ini 1
 

@@ -2,6 +2,7 @@
 # Fault 82: a rank dies (first argument: kill, segv, abort, exit0) in set-up, data, step, checkpoint, as the first or the
 # last of two: the job ends, soon, and never with success. (mpirun takes a second or two to end the others, so the two
 # jobs of a point run side by side.)
+# shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 kind=${1:-kill}
 small_config cfg.ini 2

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Faults 83, 85, 86 and 95: a rank that stands still is named and the job ended with 82; one whose weights differ, with 81.
+# shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 small_config cfg.ini 2
 

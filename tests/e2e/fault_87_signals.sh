@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fault 87 and 88: a signal stops all ranks after the same step with a checkpoint and code 75, and the run goes on to the
 # same end; a second signal leaves at once.
+# shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 small_config cfg.ini 12
 expect 0 nntrain cfg.ini run.output=whole_1

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fault 89: closed, full and broken outputs never stop a training run, nor end up in its files; other commands, whose
 # output is their result, fail with 74.
+# shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 small_config cfg.ini 2
 expect 0 nntrain cfg.ini run.output=whole

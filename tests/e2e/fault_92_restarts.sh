@@ -2,6 +2,7 @@
 # shellcheck disable=SC1091,SC2154,SC2016
 # Fault 92 and the rest of what scripts/slurm/train.sbatch decides, with an srun and a scontrol that only write down
 # how they were called: what is requeued, what is not, and under which name. tests/e2e/slurm.sh is the real thing.
+# shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 batch=$source_dir/scripts/slurm/train.sbatch
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Fault 93: NaN in one rank's gradient or loss: stop with 80 on all ranks, or skip the step on all, by run.nan_policy.
+# shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 small_config cfg.ini 1
 

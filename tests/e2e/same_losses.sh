@@ -2,6 +2,7 @@
 # Acceptance 4: 1, 2, 3 and 4 ranks compute the same loss at every step, to 1e-5 relative (float sums in another order),
 # on batches that do not divide by the ranks. Accumulation in pieces changes nothing more than that either. Batchnorm
 # is left out: it normalises with the statistics of each rank's part.
+# shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 small_config cfg.ini 2
 sed -i '/^batchnorm/d; s/^batch = .*/batch = 22/' cfg.ini

@@ -4,6 +4,7 @@
 # own ports, everything in the temporary folder. A job trains to the end; one that gets USR1, from scancel and from
 # the time limit, checkpoints, is requeued and ends like one that was left alone; what has a mistake or was cancelled
 # does not come back. Skipped (77) where SLURM with PMIx is not installed: apt install slurm-wlm munge.
+# shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 export PATH=$PATH:/usr/sbin:/sbin
 batch=$source_dir/scripts/slurm/train.sbatch
