@@ -187,6 +187,8 @@ static nt_status bench_run(nt_session *session, int argc, char **argv)
     NT_TRY(nt_session_configure(session));
     session->agreed = b.n_steps < 1 || b.n_steps > 1000000;
     NT_CHECK(!session->agreed, NT_ERR_USAGE, "--steps is 1 to 1000000, got %lld", (long long)b.n_steps);
+    session->agreed = b.n_warmup < 0 || b.n_warmup > 1000000;
+    NT_CHECK(!session->agreed, NT_ERR_USAGE, "--warmup is 0 to 1000000, got %lld", (long long)b.n_warmup);
     nt_status status = measure(&b);
     nt_feed_stop(session->train_feed);
     nt_stepper_destroy(b.stepper);

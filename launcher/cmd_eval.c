@@ -35,7 +35,9 @@ static void print_text(const nt_session *s, const nt_resume *used, const nt_loss
     if (strcmp(nt_loss_of_model(s->model), "mse") != 0)
         printf("accuracy    %.4f (%lld right; 95 %% interval %.4f to %.4f)\n",
                (double)sum->correct / (double)sum->n, (long long)sum->correct, range.low, range.high);
-    if (confusion) nt_confusion_print(confusion, dataset->class_names, stdout);
+    nt_class_names names = {.n = dataset->class_names ? dataset->spec.n_classes : 0,
+                            .name = dataset->class_names};
+    if (confusion) nt_confusion_print(confusion, &names, stdout);
 }
 
 static void print_json(const nt_session *s, const nt_resume *used, const nt_loss_sum *sum)

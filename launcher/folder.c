@@ -51,7 +51,21 @@ typedef struct holder {
     char host[64];
     long pid;
     unsigned long long started; /* clock ticks after boot */
+    char job[32];               /* SLURM_JOB_ID, "-" if none */
+    long restart;               /* SLURM_RESTART_COUNT */
 } holder;
+
+static const char *slurm_job(void)
+{
+    const char *job = getenv("SLURM_JOB_ID");
+    return job && *job ? job : "-";
+}
+
+static long slurm_restart(void)
+{
+    const char *count = getenv("SLURM_RESTART_COUNT");
+    return count ? strtol(count, NULL, 10) : 0;
+}
 
 /* When a process of this host was started; 0 if there is none. */
 static unsigned long long start_time(long pid)
@@ -79,7 +93,9 @@ static bool read_holder(int dir, holder *out)
     close(fd);
     if (n <= 0) return false;
     text[n] = '\0';
-    return sscanf(text, "%63s %ld %llu", out->host, &out->pid, &out->started) == 3 && out->pid > 0;
+    int n_read =
+        sscanf(text, "%63s %ld %llu %31s %ld", out->host, &out->pid, &out->started, out->job, &out->restart);
+    return n_read >= 3 && out->pid > 0;
 }
 
 /* Whether the holder is certainly gone. A lock that cannot be read is from a run that died while writing it.
@@ -87,6 +103,10 @@ static bool read_holder(int dir, holder *out)
 static bool is_stale(const nt_folder *folder, const holder *held, bool readable)
 {
     if (!readable) return true;
+    bool earlier_start =
+        strcmp(held->job, "-") != 0 && strcmp(held->job, slurm_job()) == 0 && held->restart < slurm_restart();
+    if (earlier_start)
+        return true; /* of the job that we are: SLURM requeued it, perhaps after its node died */
     if (strcmp(held->host, folder->host) != 0) return false;
     if (kill((pid_t)held->pid, 0) != 0 && errno == ESRCH) return true;
     unsigned long long started = start_time(held->pid);
@@ -100,8 +120,8 @@ static nt_status write_lock(nt_folder *folder, bool *exists)
     *exists = fd < 0 && errno == EEXIST;
     if (*exists) return NT_OK;
     NT_CHECK(fd >= 0, NT_ERR_CREATE, "cannot create '%s/%s': %s", folder->path, LOCK_NAME, strerror(errno));
-    int n = snprintf(text, sizeof text, "%s %ld %llu\n", folder->host, (long)getpid(),
-                     start_time((long)getpid()));
+    int n = snprintf(text, sizeof text, "%s %ld %llu %s %ld\n", folder->host, (long)getpid(),
+                     start_time((long)getpid()), slurm_job(), slurm_restart());
     bool written = write(fd, text, (size_t)n) == n;
     int error = errno;
     close(fd);

@@ -6,6 +6,7 @@
 #include "core/phase.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -85,6 +86,44 @@ static nt_status take_meta(nt_session *session, bool same_config, nt_resume *out
     return NT_OK;
 }
 
+/* --- algorithms without a checkpoint --- */
+
+#define TUNING_NAME      "tuning.txt"
+#define MAX_TUNING_BYTES (1 << 20)
+
+nt_status nt_resume_keep_tuning(const nt_session *session, nt_folder *folder, const char *tuning_text)
+{
+    char *text = NULL;
+    int n = asprintf(&text, "config %016llx\n%s", (unsigned long long)nt_config_hash(session->config),
+                     tuning_text);
+    NT_CHECK_ALLOC(n >= 0, strlen(tuning_text) + 32);
+    nt_status status = nt_folder_write(folder, TUNING_NAME, text);
+    free(text);
+    NT_TRY(status);
+    return NT_OK;
+}
+
+/* What an earlier start of the same configuration chose; *text stays NULL if there was none. */
+static nt_status read_tuning(const nt_session *session, char **text)
+{
+    char path[PATH_MAX];
+    unsigned long long hash;
+    int head = 0;
+    if ((size_t)snprintf(path, sizeof path, "%s/" TUNING_NAME, session->output) >= sizeof path) return NT_OK;
+    FILE *file = fopen(path, "r");
+    if (!file) return NT_OK;
+    char *all = calloc(1, MAX_TUNING_BYTES + 1);
+    if (all) all[fread(all, 1, MAX_TUNING_BYTES, file)] = '\0';
+    fclose(file);
+    NT_CHECK_ALLOC(all, MAX_TUNING_BYTES + 1);
+    bool ours = sscanf(all, "config %llx%n", &hash, &head) == 1 && hash == nt_config_hash(session->config) &&
+                all[head] == '\n';
+    *text = ours ? strdup(all + head + 1) : NULL;
+    free(all);
+    NT_CHECK_ALLOC(!ours || *text, MAX_TUNING_BYTES);
+    return NT_OK;
+}
+
 static nt_status find_on_root(nt_session *session, nt_resume *out)
 {
     char folder[PATH_MAX];
@@ -104,7 +143,10 @@ static nt_status find_on_root(nt_session *session, nt_resume *out)
         "run folder '%s' holds checkpoints of an earlier run; to go on from them use checkpoint.resume=auto, "
         "to begin afresh choose another run.output or remove the folder",
         session->output);
-    if (found) NT_TRY(take_meta(session, true, out));
+    if (found)
+        NT_TRY(take_meta(session, true, out));
+    else if (automatic)
+        NT_TRY(read_tuning(session, &out->tuning_text));
     return NT_OK;
 }
 

@@ -6,6 +6,7 @@
 #ifndef NT_LAUNCHER_RESUME_H
 #define NT_LAUNCHER_RESUME_H
 
+#include "launcher/folder.h"
 #include "launcher/session.h"
 
 #include <limits.h>
@@ -37,5 +38,11 @@ NT_MUST nt_status nt_resume_load(nt_session *session, const nt_resume *resume, b
 NT_MUST nt_status nt_position_check(const nt_position *position, int64_t batches);
 
 void nt_resume_free(nt_resume *resume);
+
+/* Writes the algorithms that were chosen by timing to the run folder (rank 0). A run that is killed before
+ * its first checkpoint begins again with the same choices, and so ends with the same bits: nt_resume_find
+ * takes them from there. */
+NT_MUST nt_status nt_resume_keep_tuning(const nt_session *session, nt_folder *folder,
+                                        const char *tuning_text);
 
 #endif

@@ -69,6 +69,12 @@ static nt_status write_checkpoint(run *r)
     return NT_OK;
 }
 
+/* Nothing is trained after it: if it fails, the work would be lost without a word. */
+static bool is_last_save(const run *r)
+{
+    return r->stop || r->position.step >= r->n_steps;
+}
+
 /* All ranks learn how rank 0's writing went and act alike. */
 static nt_status save(run *r)
 {
@@ -80,7 +86,7 @@ static nt_status save(run *r)
     r->save_due = false;
     if (status == NT_OK)
         nt_info("checkpoint step %lld saved", (long long)r->position.step);
-    else if (s->agreed && s->checkpoint->on_error == NT_CHECKPOINT_CONTINUE) {
+    else if (s->agreed && s->checkpoint->on_error == NT_CHECKPOINT_CONTINUE && !is_last_save(r)) {
         nt_warn("the checkpoint of step %lld could not be saved: %s; training goes on",
                 (long long)r->position.step, nt_error_last()->message);
         nt_error_clear();
@@ -284,6 +290,7 @@ static nt_status open_records(run *r)
     if (!is_root(r)) return NT_OK;
     NT_TRY(nt_tuning_text(s->tuning, &r->tuning_text));
     NT_TRY(nt_folder_write(r->folder, "config.ini", s->config_text));
+    NT_TRY(nt_resume_keep_tuning(s, r->folder, r->tuning_text));
     NT_TRY(nt_metrics_open(&r->report.metrics, s->output, r->position.step));
     r->report.classes = strcmp(nt_loss_of_model(s->model), "mse") != 0;
     r->report.log_every = s->run->log_every;
@@ -333,11 +340,12 @@ static nt_status say_done(run *r)
 static nt_status stopped(run *r)
 {
     int signal_number = nt_signals_caught();
+    bool automatic = strcmp(r->session->checkpoint->resume, "auto") == 0;
     r->session->agreed = true;
-    NT_FAIL(NT_STOPPED,
-            "stopped after step %lld by %s; the checkpoint is saved: the same command goes on from there",
+    NT_FAIL(NT_STOPPED, "stopped after step %lld by %s; the checkpoint is saved: %s",
             (long long)r->position.step,
-            signal_number ? nt_signals_name(signal_number) : "a signal to another rank");
+            signal_number ? nt_signals_name(signal_number) : "a signal to another rank",
+            automatic ? "the same command goes on from there" : "checkpoint.resume=auto goes on from there");
 }
 
 /* Runs, or says that there is nothing left to run. */

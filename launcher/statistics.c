@@ -46,16 +46,17 @@ int64_t nt_argmax(const float *value, int64_t n)
     return best;
 }
 
-/* The class's name, made safe for a terminal, or its number. */
-static void class_label(char *text, size_t cap, char *const *names, int64_t index)
+/* The class's name, made safe for a terminal, or its number: a model may have more outputs than the data have
+ * classes. */
+static void class_label(char *text, size_t cap, const nt_class_names *names, int64_t index)
 {
-    if (names)
-        nt_text_escape(text, cap, names[index]);
+    if (index < names->n)
+        nt_text_escape(text, cap, names->name[index]);
     else
         snprintf(text, cap, "%lld", (long long)index);
 }
 
-static void print_scores(const nt_confusion *confusion, char *const *names, FILE *out)
+static void print_scores(const nt_confusion *confusion, const nt_class_names *names, FILE *out)
 {
     fprintf(out, "\n%-*s %10s %10s %10s\n", NAME_COLUMNS, "class", "precision", "recall", "samples");
     for (int64_t i = 0; i < confusion->n_classes; i++) {
@@ -68,7 +69,7 @@ static void print_scores(const nt_confusion *confusion, char *const *names, FILE
     }
 }
 
-static void print_matrix(const nt_confusion *confusion, char *const *names, FILE *out)
+static void print_matrix(const nt_confusion *confusion, const nt_class_names *names, FILE *out)
 {
     char label[64];
     const int64_t k = confusion->n_classes;
@@ -86,7 +87,7 @@ static void print_matrix(const nt_confusion *confusion, char *const *names, FILE
     fprintf(out, "\n");
 }
 
-void nt_confusion_print(const nt_confusion *confusion, char *const *names, FILE *out)
+void nt_confusion_print(const nt_confusion *confusion, const nt_class_names *names, FILE *out)
 {
     print_scores(confusion, names, out);
     if (confusion->n_classes <= LARGEST_MATRIX)

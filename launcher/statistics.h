@@ -16,6 +16,12 @@ nt_range nt_wilson(int64_t correct, int64_t n);
 /* Standard deviation of a population from its sums; 0 for n = 0. Never negative under the root. */
 double nt_spread(double sum, double sum_of_squares, int64_t n);
 
+/* Names of the first n classes; the others go by their number. */
+typedef struct nt_class_names {
+    int64_t n;
+    char *const *name;
+} nt_class_names;
+
 /* Counts of a classifier, (n_classes, n_classes): rows the truth, columns the prediction. */
 typedef struct nt_confusion {
     int64_t n_classes;
@@ -33,6 +39,6 @@ nt_class_score nt_confusion_score(const nt_confusion *confusion, int64_t class_i
 int64_t nt_argmax(const float *value, int64_t n);
 
 /* Per-class table, and the matrix itself up to 20 classes. names may be NULL. */
-void nt_confusion_print(const nt_confusion *confusion, char *const *names, FILE *out);
+void nt_confusion_print(const nt_confusion *confusion, const nt_class_names *names, FILE *out);
 
 #endif

@@ -23,3 +23,9 @@ expect 73 nntrain cfg.ini run.epochs=3
 says 'another-host'
 echo torn >run/lock
 expect 0 nntrain cfg.ini run.epochs=3
+
+# A lock of this very SLURM job from before it was requeued is nobody's any more, whatever the host.
+echo "another-host 1 1 77 0" >run/lock
+SLURM_JOB_ID=77 SLURM_RESTART_COUNT=0 expect 73 nntrain cfg.ini run.epochs=4
+SLURM_JOB_ID=78 SLURM_RESTART_COUNT=1 expect 73 nntrain cfg.ini run.epochs=4
+SLURM_JOB_ID=77 SLURM_RESTART_COUNT=1 expect 0 nntrain cfg.ini run.epochs=4

@@ -65,14 +65,15 @@ static void argmax_takes_first_and_skips_nan(void **state)
 static void class_names_are_escaped(void **state)
 {
     (void)state;
-    double count[] = {1, 0, 0, 1};
+    double count[9] = {1};
     char *names[] = {"cat\x1b[31m", "dog\n"}, text[4096];
     FILE *out = fmemopen(text, sizeof text, "w");
-    nt_confusion_print(&(nt_confusion){.n_classes = 2, .count = count}, names, out);
+    nt_confusion_print(&(nt_confusion){.n_classes = 3, .count = count}, &(nt_class_names){2, names}, out);
     fclose(out);
     assert_null(strchr(text, '\x1b'));
     assert_non_null(strstr(text, "cat\\x1b[31m"));
     assert_non_null(strstr(text, "dog\\x0a"));
+    assert_non_null(strstr(text, "\n2 ")); /* an output that no class of the data has */
 }
 
 int main(void)
