@@ -148,13 +148,13 @@ typedef struct diff {
     int n_fatal;
 } diff;
 
-/* One line; NULL for a key that is not there. A line that does not fit whole is left out. */
+/* One difference; NULL for a key that is not there. One that does not fit whole is left out. */
 static void report(diff *d, const char *where, const char *before, const char *after, bool fatal)
 {
     char line[NT_BLOCK_TEXT_BYTES + 2 * NT_EXCERPT_BYTES + 128], a[NT_EXCERPT_BYTES], b[NT_EXCERPT_BYTES];
     const char *qa = before ? "'" : "", *qb = after ? "'" : "";
     d->n_fatal += fatal;
-    int n = snprintf(line, sizeof line, "%s: %s%s%s -> %s%s%s\n", where, qa,
+    int n = snprintf(line, sizeof line, "%s%s: %s%s%s -> %s%s%s", d->used ? "; " : "", where, qa,
                      nt_excerpt(before ? before : "nothing", a), qa, qb,
                      nt_excerpt(after ? after : "nothing", b), qb);
     if (n < 0 || (size_t)n >= sizeof line || d->used + (size_t)n >= d->cap) return;
