@@ -32,7 +32,8 @@ static const nt_option run_table[] = {
      .help = "threads of each rank; 0: cores / ranks on this host"},
     {"autotune", NT_OPTION_BOOL, AT(autotune), .def = "yes", .flags = NT_OPTION_FREE,
      .help = "choose algorithms by a short timing at start-up; rank 0's choice, kept in checkpoints"},
-    {"accumulate", NT_OPTION_INT, AT(accumulate), .def = "0", .min = 0, .max = 65536, .flags = NT_OPTION_FREE,
+    /* not free: batchnorm normalises each piece by itself */
+    {"accumulate", NT_OPTION_INT, AT(accumulate), .def = "0", .min = 0, .max = 65536,
      .help = "compute each rank's part of a batch in so many pieces, to save memory; 0: one"},
     {"bucket_mb", NT_OPTION_FLOAT, AT(bucket_mb), .def = "4", .min = NT_ABOVE_ZERO, .max = 4096,
      .flags = NT_OPTION_FREE, .help = "megabytes of gradient reduced at a time"},

@@ -39,7 +39,6 @@ static nt_status checkpoint_folder(const nt_session *session, char *path, size_t
 /* Refuses a checkpoint made with options that compute something else; says which free ones changed. */
 static nt_status check_config(const nt_session *session, const nt_checkpoint_meta *meta, const char *path)
 {
-    if (meta->config_hash == nt_config_hash(session->config)) return NT_OK;
     nt_config *before = NULL;
     char differences[1400] = "";
     nt_status status = nt_config_parse(&before, path, meta->config_text, strlen(meta->config_text), NULL, 0,
@@ -52,6 +51,7 @@ static nt_status check_config(const nt_session *session, const nt_checkpoint_met
         "checkpoint '%s' was made with another configuration, so going on from it would not be the same run; "
         "change it back, or choose another run.output. Differences: %s",
         path, differences);
+    if (*differences) nt_info("options that may change have changed since the checkpoint: %s", differences);
     return NT_OK;
 }
 
