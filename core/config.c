@@ -6,9 +6,11 @@
 #include "core/option.h"
 #include "core/text.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static nt_status open_group(nt_config *config, nt_block **out, const nt_ini_item *item, nt_place place)
 {
@@ -166,6 +168,27 @@ static nt_status take_file(nt_config *config, const char *path, bool only_groups
     return status;
 }
 
+/* Looks for a relative path in the working directory, in the config file's folder and where the installed
+ * models are, in this order. Whatever is there is taken, so that the reader can say what is wrong with it. */
+static nt_status find_include(nt_config *config, const char *path, const char **out)
+{
+    char beside[PATH_MAX], installed[PATH_MAX];
+    const char *slash = strrchr(config->origin, '/');
+    int n_folder = slash ? (int)(slash - config->origin) + 1 : 0;
+    int n_beside = snprintf(beside, sizeof beside, "%.*s%s", n_folder, config->origin, path);
+    int n_installed = snprintf(installed, sizeof installed, "%s/%s", NNTRAIN_DATA_DIR, path);
+    bool fits = n_beside < PATH_MAX && n_installed < PATH_MAX;
+    const char *found = path;
+    if (*path != '/' && fits && access(path, F_OK) != 0) {
+        found = access(beside, F_OK) == 0 ? beside : access(installed, F_OK) == 0 ? installed : NULL;
+        NT_CHECK(found, NT_ERR_NO_INPUT, "there is no file '%s'; tried '%s'%s%s%s and '%s'", path, path,
+                 n_folder ? ", '" : "", n_folder ? beside : "", n_folder ? "'" : "", installed);
+    }
+    *out = nt_pool_text(&config->pool, found, strlen(found));
+    NT_CHECK_ALLOC(*out, strlen(found));
+    return NT_OK;
+}
+
 /* Takes the layers of the file that an NT_OPTION_INCLUDE option names. */
 static nt_status include(nt_config *config, const nt_section *section, const nt_option *option)
 {
@@ -177,7 +200,9 @@ static nt_status include(nt_config *config, const nt_section *section, const nt_
     if (config->n_groups > 0)
         NT_FAIL(NT_ERR_CONFIG, "%s: %s.%s names a model, but the first of the config's own layers is at %s",
                 where, section->name, option->key, nt_place_text(&config->groups[0]->place, layers));
-    nt_status status = take_file(config, path, true);
+    const char *found = NULL;
+    nt_status status = find_include(config, path, &found);
+    if (status == NT_OK) status = take_file(config, found, true);
     if (status == NT_ERR_NO_INPUT)
         return nt_error_prefix(status, "%s: %s.%s: ", where, section->name, option->key);
     return status;

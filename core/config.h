@@ -57,7 +57,9 @@ enum {
     NT_OPTION_SAME = 4,     /* NT_OPTION_PAIR only: the word `same` is allowed and stored as {-1, -1} */
     NT_OPTION_AUTO = 8,     /* NT_OPTION_FLOAT only: the word `auto` is allowed and stored as NaN */
     NT_OPTION_INCLUDE = 16, /* NT_OPTION_STRING only: names an INI file of [layer NAME] groups, which are
-                               taken as if they stood in the config; it must have none of its own then */
+                               taken as if they stood in the config; it must have none of its own then. A
+                               relative path is looked up in the working directory, in the config file's
+                               folder, in the installed share/nntrain */
 };
 
 /* `min` of a number that has to be greater than 0, `max` of one that has to be less than 1. */
@@ -156,8 +158,8 @@ NT_MUST nt_status nt_config_text(const nt_config *config, char **out);
  * defaults were written out in fixed sections. XXH3-64; 0 if memory ran out. */
 uint64_t nt_config_hash(const nt_config *config);
 
-/* Lists the differences in non-free (fatal) and free keys between two configs, one per line "section.key: 'a'
- * -> 'b'", into `text`; returns the number of fatal ones. */
+/* Lists the differences in non-free (fatal) and free keys between two configs, "section.key: 'a' -> 'b';
+ * ...", into `text`; returns the number of fatal ones. */
 int nt_config_diff(const nt_config *before, const nt_config *after, char *text, size_t n_bytes);
 
 /* Prints a section's table for `nntrain help config`. */

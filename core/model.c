@@ -18,8 +18,10 @@ const nt_section nt_model_section = {
     .size = sizeof(nt_model_options),
     .options =
         (const nt_option[]){
-            {"file", NT_OPTION_STRING, offsetof(nt_model_options, file),
-             .help = "INI file with the [layer NAME] sections; default: they are in this file"},
+            {"file", NT_OPTION_STRING, offsetof(nt_model_options, file), .flags = NT_OPTION_INCLUDE,
+             .help = "INI file with the [layer NAME] sections, relative to the working directory, to this "
+                     "file or to "
+                     "the installed share/nntrain; default: they are in this file"},
         },
     .n_options = 1,
 };
@@ -74,7 +76,7 @@ const nt_section nt_layer_section = {.name = "layer",
 /* The builder's state. */
 typedef struct builder {
     nt_model *model;
-    nt_config *config;            /* where the groups are */
+    nt_config *config;
     const nt_config_group *group; /* being built; NULL for the input and the loss */
     int cap;
     int *last_of_group; /* (n_groups) last node of each group built so far */
@@ -262,24 +264,24 @@ static nt_status add_group(builder *b)
 
 /* --- loss and checks --- */
 
-static nt_status find_loss(const builder *b, nt_config *config, const nt_layer_ops **out)
+static nt_status find_loss(const builder *b, const nt_layer_ops **out)
 {
-    const nt_loss_options *loss = nt_config_section(config, &nt_loss_section);
+    const nt_loss_options *loss = nt_config_section(b->config, &nt_loss_section);
     const char *type = loss->type;
     if (strcmp(type, "auto") == 0) type = b->model->spec.target == NT_TARGET_CLASS ? "cross_entropy" : "mse";
     *out = nt_loss_find(type);
     if (*out) return NT_OK;
     const char *nearest = nt_text_nearest(type, nt_loss_types());
-    return nt_config_fail(config, "loss", "type", "there is no loss '%s'%s%s%s", type,
+    return nt_config_fail(b->config, "loss", "type", "there is no loss '%s'%s%s%s", type,
                           nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
 }
 
-static nt_status add_loss(builder *b, nt_config *config)
+static nt_status add_loss(builder *b)
 {
     nt_model *model = b->model;
     const nt_layer_ops *ops;
     nt_layer *layer;
-    NT_TRY(find_loss(b, config, &ops));
+    NT_TRY(find_loss(b, &ops));
     b->group = NULL;
     NT_TRY(new_node(b, "loss", "", ops, 2, &layer));
     NT_TRY(nt_section_defaults(&ops->section, layer->options));
@@ -320,7 +322,7 @@ static nt_status check_all_used(builder *b)
     return NT_OK;
 }
 
-static nt_status build(builder *b, nt_config *main_config)
+static nt_status build(builder *b)
 {
     int n_groups = nt_config_n_groups(b->config);
     NT_CHECK(n_groups > 0, NT_ERR_CONFIG,
@@ -335,24 +337,7 @@ static nt_status build(builder *b, nt_config *main_config)
     b->model->output = b->model->n_layers - 1;
     NT_TRY(check_all_used(b));
     NT_TRY(check_classes(b));
-    if (b->model->spec.target != NT_TARGET_NONE) NT_TRY(add_loss(b, main_config));
-    return NT_OK;
-}
-
-/* The config with the groups: the main one, or the model file's. */
-static nt_status find_groups(builder *b, nt_config *config)
-{
-    const nt_model_options *options = nt_config_section(config, &nt_model_section);
-    b->config = config;
-    if (!options->file) return NT_OK;
-    if (nt_config_n_groups(config) > 0)
-        return nt_config_fail(config, "model", "file",
-                              "[model] file = %s and [layer ...] sections in the same config: "
-                              "keep one of them",
-                              options->file);
-    static const nt_section *const none[] = {NULL};
-    NT_TRY(nt_config_load(&b->model->file, options->file, NULL, 0, none));
-    b->config = b->model->file;
+    if (b->model->spec.target != NT_TARGET_NONE) NT_TRY(add_loss(b));
     return NT_OK;
 }
 
@@ -361,9 +346,8 @@ nt_status nt_model_create(nt_model **out, nt_config *config, const nt_sample_spe
     nt_model *model = calloc(1, sizeof *model);
     NT_CHECK_ALLOC(model, sizeof *model);
     model->spec = *spec;
-    builder b = {.model = model};
-    nt_status status = find_groups(&b, config);
-    if (status == NT_OK) status = build(&b, config);
+    builder b = {.model = model, .config = config};
+    nt_status status = build(&b);
     free(b.last_of_group);
     if (status != NT_OK) {
         nt_model_destroy(model);
@@ -382,7 +366,6 @@ void nt_model_destroy(nt_model *model)
         free(model->layer[i].in);
     }
     free(model->layer);
-    nt_config_destroy(model->file);
     free(model);
 }
 

@@ -36,11 +36,10 @@ typedef struct nt_model {
     bool has_loss;
     int output; /* index of the node whose y is the prediction (logits) */
     nt_sample_spec spec;
-    nt_config *file; /* the model file's own config, if there is one; owned */
 } nt_model;
 
 typedef struct nt_model_options {
-    const char *file; /* INI with [layer ...] sections; NULL: they are in the main config */
+    const char *file; /* INI with [layer ...] sections, taken into the config; NULL: they stand in it */
 } nt_model_options;
 extern const nt_section nt_model_section; /* [model] */
 

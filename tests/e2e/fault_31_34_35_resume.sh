@@ -13,8 +13,26 @@ says "layer.drop.rate.*0.2.*0.3"
 expect 0 nntrain cfg.ini run.epochs=3 run.log_every=2
 says 'going on from checkpoint .* after step 32'
 says 'step 48: valid'
+says 'may change have changed.*run.epochs: .2. -> .3.; run.log_every: .1. -> .2.'
 expect 0 nntrain cfg.ini run.epochs=3
 says 'done already'
+
+# The number of pieces changes what batchnorm sees.
+expect 78 nntrain cfg.ini run.epochs=4 run.accumulate=2
+says "run.accumulate: '0' -> '2'"
+
+# The layers of a model file count as if they stood in the config; the file is found beside the config.
+mkdir conf
+sed -e '/^\[layer/,/^\[optimizer/{/^\[optimizer/!d}' cfg.ini >conf/with_model.ini
+printf '[model]\nfile = model.ini\n' >>conf/with_model.ini
+sed -n -e '/^\[layer/,/^\[optimizer/{/^\[optimizer/!p}' cfg.ini >conf/model.ini
+expect 0 nntrain conf/with_model.ini run.output=from_model
+[ "$(digest_of from_model)" = "$(digest_of original)" ] || fail "a model file makes another run"
+grep -q '^\[layer fc\]' from_model/config.ini || fail "config.ini lacks the layers of the model file"
+sed -i 's/^rate = .*/rate = 0.4/' conf/model.ini
+expect 78 nntrain conf/with_model.ini run.output=from_model run.epochs=3
+says "layer.drop.rate: '0.2' -> '0.4'"
+does_not_say '\\x0a'
 
 # resume = no does not run beside checkpoints; a path is taken as it is, into a new folder.
 expect 73 nntrain cfg.ini checkpoint.resume=no

@@ -9,6 +9,8 @@
 #include "datasets/dataset.h"
 #include "tests/unit/config_demo.h"
 
+#include <unistd.h>
+
 #define N_SPELLINGS 5
 /* For every option of demo a few spellings of good values. */
 static const char *const spellings[][N_SPELLINGS] = {
@@ -220,18 +222,18 @@ static void test_differences(void **state)
         good("[demo]\nrate = 0.2\nlog_every = 2\n[layer a]\nx = 1.0\nnew = q\n[layer c]\n[layer d]\n", NULL,
              demo_only);
     assert_int_equal(nt_config_diff(a, b, text, sizeof text), 6);
-    assert_string_equal(text, "demo.rate: '0.1' -> '0.2'\n"
-                              "demo.log_every: '1' -> '2'\n"
-                              "layer.a.old: '1' -> nothing\n"
-                              "layer.a.new: nothing -> 'q'\n"
-                              "layer.b: 'layer 2' -> nothing\n"
-                              "layer.c: 'layer 3' -> 'layer 2'\n"
-                              "layer.d: nothing -> 'layer 3'\n");
-    for (size_t cap = 0; cap < 60; cap++) { /* whole lines only, never past the end; all are counted */
+    assert_string_equal(text, "demo.rate: '0.1' -> '0.2'; "
+                              "demo.log_every: '1' -> '2'; "
+                              "layer.a.old: '1' -> nothing; "
+                              "layer.a.new: nothing -> 'q'; "
+                              "layer.b: 'layer 2' -> nothing; "
+                              "layer.c: 'layer 3' -> 'layer 2'; "
+                              "layer.d: nothing -> 'layer 3'");
+    for (size_t cap = 0; cap < 60; cap++) { /* whole ones only, never past the end; all are counted */
         memset(text, '?', sizeof text);
         assert_int_equal(nt_config_diff(a, b, text, cap), 6);
         assert_int_equal(text[cap], '?');
-        if (cap) assert_true(strlen(text) < cap && (!*text || text[strlen(text) - 1] == '\n'));
+        if (cap) assert_true(strlen(text) < cap && (!*text || text[strlen(text) - 1] == '\''));
     }
     assert_int_equal(nt_config_diff(a, a, text, sizeof text), 0);
     assert_string_equal(text, "");
@@ -338,6 +340,47 @@ static void test_wrong_includes(void **state)
     assert_non_null(strstr(last_message(), "c.ini:3:9: input.model: cannot open /nowhere/m.ini"));
 }
 
+/* [model] file of the program itself: an edited model file is another configuration. */
+static void test_model_file_is_part_of_the_config(void **state)
+{
+    (void)state;
+    static const nt_section *const only_model[] = {&nt_model_section, NULL};
+    char path[128], text[512], differences[256];
+    write_file("model.ini", "[layer fc]\ntype = linear\nunits = 3\n", path);
+    snprintf(text, sizeof text, "[model]\nfile = %s\n", path);
+    nt_config *before = good(text, NULL, only_model);
+    write_file("model.ini", "[layer fc]\ntype = linear\nunits = 4\n", path);
+    nt_config *after = good(text, NULL, only_model);
+    assert_true(nt_config_hash(before) != nt_config_hash(after));
+    assert_int_equal(nt_config_diff(before, after, differences, sizeof differences), 1);
+    assert_string_equal(differences, "layer.fc.units: '3' -> '4'");
+    char *all = resolved(after);
+    assert_non_null(strstr(all, "[layer fc]\ntype = linear\nunits = 4\n"));
+    free(all);
+    nt_config_destroy(before);
+    nt_config_destroy(after);
+}
+
+static void test_relative_model_file(void **state)
+{
+    (void)state;
+    static const nt_section *const only_model[] = {&nt_model_section, NULL};
+    char path[128], model[128], expected[512];
+    nt_config *config = NULL;
+    write_file("beside.ini", "[layer fc]\ntype = linear\n", model);
+    write_file("c.ini", "[model]\nfile = beside.ini\n", path);
+    assert_int_equal(nt_config_load(&config, path, NULL, 0, only_model), NT_OK);
+    assert_int_equal(nt_config_n_groups(config), 1);
+    nt_config_destroy(config);
+    assert_int_equal(unlink(model), 0);
+    assert_int_equal(nt_config_load(&config, path, NULL, 0, only_model), NT_ERR_NO_INPUT);
+    snprintf(expected, sizeof expected,
+             "%s:2:8: model.file: there is no file 'beside.ini'; tried 'beside.ini', '%s/beside.ini' and '/",
+             path, folder);
+    assert_memory_equal(last_message(), expected, strlen(expected));
+    assert_non_null(strstr(last_message(), "/nntrain/beside.ini'"));
+}
+
 /* ---- tables ---- */
 
 /* A table must be one that text can be written from and read through. */
@@ -422,6 +465,8 @@ int main(void)
         cmocka_unit_test(test_load),
         cmocka_unit_test(test_included_layers),
         cmocka_unit_test(test_wrong_includes),
+        cmocka_unit_test(test_model_file_is_part_of_the_config),
+        cmocka_unit_test(test_relative_model_file),
         cmocka_unit_test(test_tables_of_the_program),
         cmocka_unit_test(test_section_defaults),
         cmocka_unit_test(test_help),
