@@ -128,7 +128,6 @@ nt_status nt_backend_sum(nt_backend *b, void *dst, const void *x, const void *y,
 
 nt_status nt_backend_sum_squares(nt_backend *b, double *host, const void *x, int64_t n)
 {
-    *host = 0;
     if (n == 0) return NT_OK;
     NT_TRY(b->ops->sum_squares(b, host, x, n));
     return NT_OK;

@@ -16,6 +16,8 @@ typedef struct nt_backend_options {
     bool deterministic; /* refuse algorithms whose bits depend on timing or order; default true */
 } nt_backend_options;
 
+#define NT_SUM_BLOCK 16384 /* elements that sum_squares may add up among themselves first */
+
 typedef struct nt_backend_ops {
     const char *name;
     nt_dtype real;    /* type of activations and parameters: NT_F32, or NT_F64 for ref64 */
@@ -42,8 +44,9 @@ typedef struct nt_backend_ops {
                   const nt_activation_options *activation, bool training);
     /* dst = a + b over n elements of the real type; dst may be a or b. */
     NT_MUST nt_status (*sum)(nt_backend *backend, void *dst, const void *a, const void *b, int64_t n);
-    /* Sum of squares of n elements in double, fixed order; not finite if any element is not. Result valid
-     * after sync. */
+    /* Adds the squares of n elements to *host in double, in an order that neither threads nor cuts of the
+     * range at multiples of NT_SUM_BLOCK change; not finite if any element is not. Result valid after sync.
+     */
     NT_MUST nt_status (*sum_squares)(nt_backend *backend, double *host, const void *x, int64_t n);
     /* One optimizer step over a flat range of n elements, in one pass: see core/optim.h. */
     NT_MUST nt_status (*update)(nt_backend *backend, const nt_update *u, void *p, const void *g, void *s1,
@@ -76,6 +79,7 @@ NT_MUST nt_status nt_backend_from_plain(nt_backend *b, nt_tensor *t, const void 
 bool nt_backend_fuses(const nt_backend *b, const char *kind, const void *options,
                       const nt_activation_options *a, bool training);
 NT_MUST nt_status nt_backend_sum(nt_backend *b, void *dst, const void *x, const void *y, int64_t n);
+/* Adds to *host. */
 NT_MUST nt_status nt_backend_sum_squares(nt_backend *b, double *host, const void *x, int64_t n);
 NT_MUST nt_status nt_backend_update(nt_backend *b, const nt_update *u, void *p, const void *g, void *s1,
                                     void *s2, int64_t n);

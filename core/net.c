@@ -388,21 +388,17 @@ static char *elem(const nt_net *net, char *arena, int64_t offset)
     return arena ? arena + (size_t)offset * net->real_bytes : NULL;
 }
 
-/* Adds the sum of squares of n gradients to *squares. Host memory answers at once; a device writes the number
- * when it gets there, so a range of a device is measured in one piece. */
-static nt_status add_squares(nt_net *net, double *squares, int64_t offset, int64_t n)
-{
-    double sum = 0;
-    double *dst = net->backend->ops->host_memory ? &sum : squares;
-    NT_TRY(nt_backend_sum_squares(net->backend, dst, elem(net, net->grads, offset), n));
-    *squares += sum;
-    return NT_OK;
-}
-
-/* Elements of one block: gradient, parameter and state of a block together fit in a level-2 cache. */
+/* Elements of one block: each thread's gradient, parameter and state of it together fit in a level-2 cache.
+ * Whole blocks of the sum of squares, so the number of threads does not show in it. */
 static int64_t block_elems(const nt_net *net)
 {
-    return net->backend->ops->host_memory ? (int64_t)16384 * net->backend->options.threads : INT64_MAX;
+    return net->backend->ops->host_memory ? (int64_t)NT_SUM_BLOCK * net->backend->options.threads : INT64_MAX;
+}
+
+static nt_status add_squares(nt_net *net, double *squares, int64_t offset, int64_t n)
+{
+    NT_TRY(nt_backend_sum_squares(net->backend, squares, elem(net, net->grads, offset), n));
+    return NT_OK;
 }
 
 static nt_status update_elems(nt_net *net, const nt_update *u, int64_t begin, int64_t end)

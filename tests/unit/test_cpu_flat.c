@@ -286,13 +286,17 @@ static void sums(void **state)
         double first = 0;
         for (int threads = 1; threads <= 2; threads++) {
             flat_pair f;
-            double want, got;
+            double want = 0, got = 0, pieces = 0;
             make_pair(&f, sizes[i], threads);
             pair_ok(nt_backend_sum_squares(f.ref, &want, f.g, f.n));
             pair_ok(nt_backend_sum_squares(f.cpu, &got, f.g, f.n));
             assert_true(fabs(want - got) <= 1e-10 * want); /* both sum in double, 3e6 terms at most */
             if (threads == 1) first = got;
             assert_true(got == first); /* the number of threads does not show */
+            for (int64_t at = 0, left; (left = f.n - at) > 0; at += 3 * NT_SUM_BLOCK)
+                pair_ok(nt_backend_sum_squares(f.cpu, &pieces, f.g + at,
+                                               left < 3 * NT_SUM_BLOCK ? left : 3 * NT_SUM_BLOCK));
+            assert_true(pieces == first); /* nor do cuts between blocks */
             pair_ok(nt_backend_sum(f.cpu, f.p[1], f.p[1], f.g, f.n));
             pair_ok(nt_backend_sum(f.ref, f.p[0], f.p[0], f.g, f.n));
             assert_memory_equal(f.p[0], f.p[1], (size_t)f.n * sizeof *f.p[0]);

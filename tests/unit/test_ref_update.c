@@ -216,18 +216,21 @@ static void sums(void **state)
     (void)state;
     float a[3] = {1, 2, 3}, b[3] = {10, 20, 30};
     const float want[3] = {11, 22, 33};
-    double squares;
+    double squares = 0;
     MUST(nt_backend_sum(ref, a, a, b, 3)); /* dst may be an operand */
     assert_memory_equal(a, want, sizeof want);
     MUST(nt_backend_sum_squares(ref, &squares, b, 3));
     expect_close("squares", squares, 1400, 0);
     b[1] = INFINITY;
+    squares = 0;
     MUST(nt_backend_sum_squares(ref, &squares, b, 3));
     assert_false(isfinite(squares));
     b[1] = NAN;
+    squares = 0;
     MUST(nt_backend_sum_squares(ref, &squares, b, 3));
     assert_false(isfinite(squares));
     float big = 1e30f; /* its square is not a float */
+    squares = 0;
     MUST(nt_backend_sum_squares(ref, &squares, &big, 1));
     assert_true(isfinite(squares));
 }

@@ -162,13 +162,13 @@ static nt_status cpu_sum(nt_backend *backend, void *dst, const void *a, const vo
     return NT_OK;
 }
 
-/* Blocks of fixed length, added up in order: the result does not depend on the number of threads. */
+/* Blocks of fixed length, added in order: the result does not depend on the number of threads. */
 static nt_status cpu_sum_squares(nt_backend *backend, double *host, const void *x, int64_t n)
 {
-    enum { BLOCK = 1 << 15, AT_ONCE = 64 };
+    enum { BLOCK = NT_SUM_BLOCK, AT_ONCE = 128 };
     const nt_cpu *cpu = backend->state;
     const float *v = x;
-    double total = 0, partial[AT_ONCE];
+    double total = *host, partial[AT_ONCE];
     for (int64_t start = 0; start < n; start += (int64_t)BLOCK * AT_ONCE) {
         int64_t blocks = (n - start + BLOCK - 1) / BLOCK;
         if (blocks > AT_ONCE) blocks = AT_ONCE;

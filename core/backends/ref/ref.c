@@ -83,7 +83,7 @@ static nt_status ref_sum_squares(nt_backend *backend, double *host, const void *
 {
     (void)backend;
     const real *v = x;
-    double sum = 0;
+    double sum = *host;
     for (int64_t i = 0; i < n; i++)
         sum += (double)v[i] * (double)v[i];
     *host = sum;
