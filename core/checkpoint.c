@@ -74,7 +74,9 @@ nt_status nt_checkpoint_save(nt_net *net, const nt_checkpoint_meta *meta, const 
 {
     nt_arrays arrays;
     NT_TRY(arrays_of_net(&arrays, net));
-    nt_status status = nt_checkpoint_save_arrays(&arrays, meta, dir);
+    nt_checkpoint_meta full = *meta;
+    full.threads = nt_net_backend(net)->options.threads;
+    nt_status status = nt_checkpoint_save_arrays(&arrays, &full, dir);
     free(arrays.item);
     NT_TRY(status);
     return NT_OK;
@@ -126,6 +128,7 @@ static void print_meta(const nt_checkpoint_file *file, FILE *out)
                 (long long)m->position.best_step);
     fprintf(out, "run            backend %s, %d rank%s, optimizer %s, config %016llx\n", m->backend,
             m->n_ranks, m->n_ranks == 1 ? "" : "s", m->optimizer, (unsigned long long)m->config_hash);
+    if (m->threads > 0) fprintf(out, "threads        %d for each rank\n", m->threads);
     fprintf(out, "digest         %s\n", hex);
 }
 

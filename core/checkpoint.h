@@ -31,6 +31,7 @@ typedef struct nt_checkpoint_meta {
     char *tuning_text;
     char *backend;
     int n_ranks;
+    int threads; /* of each rank; 0: unknown (older files). nt_checkpoint_save takes the backend's */
     char *optimizer;
 } nt_checkpoint_meta;
 void nt_checkpoint_meta_free(nt_checkpoint_meta *meta);

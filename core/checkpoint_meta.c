@@ -13,6 +13,7 @@ static const struct field {
     const char *name;
     field_kind kind;
     size_t offset;
+    bool optional; /* FIELD_INT only: 0 and not there are the same, also in the digest */
 } fields[] = {
     {"step", FIELD_INT64, offsetof(nt_checkpoint_meta, position.step)},
     {"epoch", FIELD_INT64, offsetof(nt_checkpoint_meta, position.epoch)},
@@ -29,6 +30,7 @@ static const struct field {
     {"backend", FIELD_TEXT, offsetof(nt_checkpoint_meta, backend)},
     {"n_ranks", FIELD_INT, offsetof(nt_checkpoint_meta, n_ranks)},
     {"optimizer", FIELD_TEXT, offsetof(nt_checkpoint_meta, optimizer)},
+    {"threads", FIELD_INT, offsetof(nt_checkpoint_meta, threads), .optional = true},
 };
 
 #define MAX_TEXT_BYTES ((size_t)16 << 20)
@@ -56,10 +58,17 @@ static int64_t integer_of(const nt_checkpoint_meta *meta, const struct field *f)
     return value;
 }
 
+/* Whether the field stands in a file at all. */
+static bool is_stored(const nt_checkpoint_meta *meta, const struct field *f)
+{
+    return !f->optional || integer_of(meta, f) != 0;
+}
+
 nt_status nt_checkpoint_meta_put(const nt_checkpoint_meta *meta, nt_h5 *h5)
 {
     for (int i = 0; i < NT_N_ELEMS(fields); i++) {
         const struct field *f = &fields[i];
+        if (!is_stored(meta, f)) continue;
         if (f->kind == FIELD_TEXT)
             NT_TRY(nt_h5_put_string(h5, "/", f->name, text_of(meta, f)));
         else if (f->kind == FIELD_FLOAT)
@@ -82,7 +91,7 @@ static nt_status get_field(nt_checkpoint_meta *meta, nt_h5 *h5, const struct fie
         NT_TRY(nt_h5_attr_floats(h5, "/", f->name, (double *)at, 1, &n, &found));
     else
         NT_TRY(nt_h5_attr_int(h5, "/", f->name, &value, &found));
-    NT_CHECK(found, NT_ERR_DATA, "%s: has no attribute '%s'", nt_h5_path(h5), f->name);
+    NT_CHECK(found || f->optional, NT_ERR_DATA, "%s: has no attribute '%s'", nt_h5_path(h5), f->name);
     if (f->kind == FIELD_INT) {
         NT_CHECK(value >= 0 && value <= INT32_MAX, NT_ERR_DATA, "%s: attribute '%s' is %lld", nt_h5_path(h5),
                  f->name, (long long)value);
@@ -125,6 +134,7 @@ XXH128_hash_t nt_checkpoint_meta_digest(const nt_checkpoint_meta *meta, int64_t 
     XXH3_128bits_update(&state, program, strlen(program) + 1);
     for (int i = 0; i < NT_N_ELEMS(fields); i++) {
         const struct field *f = &fields[i];
+        if (!is_stored(meta, f)) continue;
         int64_t value = f->kind == FIELD_TEXT ? 0 : integer_of(meta, f);
         const char *text = f->kind == FIELD_TEXT ? text_of(meta, f) : "";
         XXH3_128bits_update(&state, f->name, strlen(f->name) + 1);

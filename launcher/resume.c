@@ -64,6 +64,11 @@ static void say_other_circumstances(const nt_session *session, const nt_checkpoi
         nt_warn(
             "the checkpoint was made on backend %s, this run is on %s: same order of samples, other rounding",
             meta->backend, session->backend->ops->name);
+    int threads = session->backend->options.threads;
+    if (meta->threads > 0 && meta->threads != threads)
+        nt_warn("the checkpoint was made with run.threads=%d, this run has %d: same order of samples, other "
+                "rounding; only run.threads=%d gives the same results",
+                meta->threads, threads, meta->threads);
 }
 
 /* Takes what is needed of a sound file. */

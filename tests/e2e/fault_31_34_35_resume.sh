@@ -67,6 +67,14 @@ rm -rf run && cp -r original run
 expect 0 ranks 2 cfg.ini run.epochs=3
 says 'made by 1 rank.*other rounding'
 
+# Another number of threads does too.
+rm -rf run && cp -r original run
+expect 0 nntrain cfg.ini run.epochs=3 run.threads=2
+says 'warning: .*with run.threads=1, this run has 2.*other rounding'
+expect 0 nntrain cfg.ini run.epochs=3 run.threads=2
+says 'done already'
+does_not_say 'other rounding'
+
 # 26: another model
 rm -rf run && cp -r original run
 expect 78 nntrain eval cfg.ini layer.conv.filters=5

@@ -79,7 +79,7 @@ static inline bool same_meta(const nt_checkpoint_meta *a, const nt_checkpoint_me
            p->epoch_sum.loss_squared == q->epoch_sum.loss_squared && p->epoch_sum.n == q->epoch_sum.n &&
            p->epoch_sum.correct == q->epoch_sum.correct && same_text(a->config_text, b->config_text) &&
            a->config_hash == b->config_hash && same_text(a->tuning_text, b->tuning_text) &&
-           same_text(a->backend, b->backend) && a->n_ranks == b->n_ranks &&
+           same_text(a->backend, b->backend) && a->n_ranks == b->n_ranks && a->threads == b->threads &&
            same_text(a->optimizer, b->optimizer);
 }
 
