@@ -6,6 +6,7 @@
  * the folder: names must have exactly our form and be regular files. */
 #include "core/checkpoint_private.h"
 #include "core/fault.h"
+#include "core/file.h"
 #include "core/log.h"
 
 #include <dirent.h>
@@ -124,15 +125,10 @@ static nt_status write_checkpoint(const char *path, const void *arg)
     return nt_checkpoint_write_file(path, c->arrays, c->meta);
 }
 
-static nt_status write_all(int fd, const char *path, const char *text, size_t n_bytes)
+static nt_status write_durably(int fd, const char *path, const char *text)
 {
-    while (n_bytes > 0) {
-        ssize_t n = write(fd, text, n_bytes);
-        if (n < 0 && errno == EINTR) continue;
-        NT_CHECK(n > 0, NT_ERR_IO, "cannot write '%s': %s", path,
-                 n < 0 ? strerror(errno) : "nothing is taken");
-        text += n, n_bytes -= (size_t)n;
-    }
+    NT_CHECK(nt_file_write(fd, text, strlen(text)), NT_ERR_IO, "cannot write '%s': %s", path,
+             strerror(errno));
     NT_CHECK(fsync(fd) == 0, NT_ERR_IO, "cannot write '%s' to the disk: %s", path, strerror(errno));
     return NT_OK;
 }
@@ -142,7 +138,7 @@ static nt_status write_text(const char *path, const void *arg)
     const char *text = arg;
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
     NT_CHECK(fd >= 0, NT_ERR_CREATE, "cannot create '%s': %s", path, strerror(errno));
-    nt_status status = write_all(fd, path, text, strlen(text));
+    nt_status status = write_durably(fd, path, text);
     int rc = close(fd);
     NT_TRY(status);
     NT_CHECK(rc == 0, NT_ERR_IO, "cannot close '%s': %s", path, strerror(errno));

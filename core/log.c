@@ -1,5 +1,8 @@
 #include "core/log.h"
 
+#include "core/file.h"
+#include "core/text.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -52,33 +55,6 @@ void nt_log_close_file(void)
     the_log.file = -1;
 }
 
-/* Writes all bytes or gives up; returns whether it did. */
-static bool write_all(int fd, const char *text, size_t n_bytes)
-{
-    while (n_bytes > 0) {
-        ssize_t n = write(fd, text, n_bytes);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return false;
-        text += n;
-        n_bytes -= (size_t)n;
-    }
-    return true;
-}
-
-/* Copies src with control characters escaped; returns the length. */
-static size_t append_escaped(char *dst, size_t cap, const char *src)
-{
-    size_t n = 0;
-    for (; *src && n + 5 < cap; src++) {
-        unsigned char c = (unsigned char)*src;
-        if (c < 0x20 || c == 0x7f)
-            n += (size_t)snprintf(dst + n, cap - n, "\\x%02x", c);
-        else
-            dst[n++] = (char)c;
-    }
-    return n;
-}
-
 /* Formats time, rank and level in front of `text`; returns the length, newline included. */
 static size_t format_line(char *line, size_t cap, nt_log_level level, const char *text)
 {
@@ -91,7 +67,8 @@ static size_t format_line(char *line, size_t cap, nt_log_level level, const char
     if (the_log.size > 1 && (the_log.rank > 0 || level >= NT_LOG_WARN))
         n += (size_t)snprintf(line + n, cap - n, "rank %d ", the_log.rank);
     n += (size_t)snprintf(line + n, cap - n, "%s: ", level_name[level]);
-    n += append_escaped(line + n, cap - n - 1, text);
+    nt_text_escape(line + n, cap - n - 1, text);
+    n += strlen(line + n);
     line[n++] = '\n';
     return n;
 }
@@ -108,13 +85,13 @@ void nt_log(nt_log_level level, const char *format, ...)
     pthread_mutex_lock(&the_log.lock);
     if (level == NT_LOG_WARN) the_log.warnings++;
     if (the_log.before_line) the_log.before_line();
-    bool ok = write_all(STDERR_FILENO, line, n);
-    if (the_log.file >= 0) ok = write_all(the_log.file, line, n) && ok;
+    bool ok = nt_file_write(STDERR_FILENO, line, n);
+    if (the_log.file >= 0) ok = nt_file_write(the_log.file, line, n) && ok;
     if (!ok && !the_log.said_lost) {
         static const char lost[] = "nntrain: some log lines could not be written; training goes on\n";
         the_log.said_lost = true;
-        (void)write_all(STDERR_FILENO, lost, sizeof lost - 1);
-        if (the_log.file >= 0) (void)write_all(the_log.file, lost, sizeof lost - 1);
+        (void)nt_file_write(STDERR_FILENO, lost, sizeof lost - 1);
+        if (the_log.file >= 0) (void)nt_file_write(the_log.file, lost, sizeof lost - 1);
     }
     pthread_mutex_unlock(&the_log.lock);
 }

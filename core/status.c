@@ -3,25 +3,13 @@
  * and must not reach a terminal raw. */
 #include "core/status.h"
 
+#include "core/text.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 static _Thread_local nt_error this_error;
-
-/* Copies src to dst (cap bytes), control characters as \xNN. */
-static void escape_into(char *dst, size_t cap, const char *src)
-{
-    size_t n = 0;
-    for (; *src && n + 5 < cap; src++) {
-        unsigned char c = (unsigned char)*src;
-        if (c < 0x20 || c == 0x7f)
-            n += (size_t)snprintf(dst + n, cap - n, "\\x%02x", c);
-        else
-            dst[n++] = (char)c;
-    }
-    dst[n] = '\0';
-}
 
 static void append_trail(const char *file, int line, const char *func)
 {
@@ -39,7 +27,7 @@ nt_status nt_error_set(nt_status status, const char *file, int line, const char 
     va_end(args);
     this_error.status = status;
     this_error.trail[0] = '\0';
-    escape_into(this_error.message, sizeof this_error.message, raw);
+    nt_text_escape(this_error.message, sizeof this_error.message, raw);
     append_trail(file, line, func);
     return status;
 }
@@ -58,7 +46,7 @@ nt_status nt_error_prefix(nt_status status, const char *format, ...)
     vsnprintf(raw, sizeof raw, format, args);
     va_end(args);
     memcpy(old, this_error.message, sizeof old);
-    escape_into(this_error.message, sizeof this_error.message, raw);
+    nt_text_escape(this_error.message, sizeof this_error.message, raw);
     size_t used = strlen(this_error.message);
     snprintf(this_error.message + used, sizeof this_error.message - used, "%s", old);
     return status;

@@ -2,6 +2,7 @@
  * renamed or replaced behind our back is still the one that was locked. */
 #include "launcher/folder.h"
 
+#include "core/file.h"
 #include "core/log.h"
 
 #include <errno.h>
@@ -203,18 +204,6 @@ nt_status nt_folder_path(const nt_folder *folder, const char *name, char *path, 
     return NT_OK;
 }
 
-static bool write_whole(int fd, const char *text, size_t n_bytes)
-{
-    while (n_bytes > 0) {
-        ssize_t n = write(fd, text, n_bytes);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return false;
-        text += n;
-        n_bytes -= (size_t)n;
-    }
-    return fsync(fd) == 0;
-}
-
 nt_status nt_folder_write(nt_folder *folder, const char *name, const char *text)
 {
     char temporary[256];
@@ -222,7 +211,7 @@ nt_status nt_folder_write(nt_folder *folder, const char *name, const char *text)
     (void)unlinkat(folder->fd, temporary, 0); /* of a dead run: the lock is ours */
     int fd = openat(folder->fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
     NT_CHECK(fd >= 0, NT_ERR_CREATE, "cannot create '%s/%s': %s", folder->path, temporary, strerror(errno));
-    bool written = write_whole(fd, text, strlen(text));
+    bool written = nt_file_write(fd, text, strlen(text)) && fsync(fd) == 0;
     int error = errno;
     close(fd);
     if (written && renameat(folder->fd, temporary, folder->fd, name) == 0) return NT_OK;
