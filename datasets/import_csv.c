@@ -2,10 +2,11 @@
  *
  * The file is read twice, first to see how many rows and columns there are and whether all values are
  * integers in 0..255 (then they are stored as uint8, else as float32), then to write. Numbers only: a word,
- * an empty field, a row of another length is an error with file, line and column. */
+ * an empty field, a value beyond float32, a row of another length is an error with file, line and column. */
 #include "core/text.h"
 #include "datasets/import.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,6 +88,9 @@ static nt_status parse_line(csv *c, char *text, int64_t *n)
                  "'%s', line %lld, column %lld: '%.40s' is not a number%s", nt_zfile_path(c->file),
                  (long long)c->line, (long long)*n + 1, field,
                  c->line == 1 ? "; if the first line holds names, give --header" : "");
+        NT_CHECK(fabs(c->value[*n]) <= FLT_MAX, NT_ERR_DATA,
+                 "'%s', line %lld, column %lld: '%.40s' is too large for float32", nt_zfile_path(c->file),
+                 (long long)c->line, (long long)*n + 1, field);
         (*n)++;
     }
     return NT_OK;
@@ -180,15 +184,15 @@ static nt_status put_row(nt_import_writer *writer, const csv *c, bool bytes, uin
                          float *target)
 {
     int64_t n = c->n_columns - n_target_columns(c->args);
-    int32_t label = (int32_t)targets(c)[0];
+    const bool classes = c->args->n_targets == 0; /* a float target need not fit an int32_t */
+    int32_t label = classes ? (int32_t)targets(c)[0] : 0;
     for (int64_t i = 0; i < n; i++) {
         u8[i] = bytes ? (uint8_t)features(c)[i] : 0;
         f32[i] = (float)features(c)[i];
     }
     for (int64_t i = 0; i < c->args->n_targets; i++)
         target[i] = (float)targets(c)[i];
-    NT_TRY(
-        nt_import_put(writer, 1, bytes ? (void *)u8 : f32, c->args->n_targets > 0 ? (void *)target : &label));
+    NT_TRY(nt_import_put(writer, 1, bytes ? (void *)u8 : f32, classes ? (void *)&label : target));
     return NT_OK;
 }
 

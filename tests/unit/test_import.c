@@ -241,6 +241,23 @@ static void test_csv_mistakes(void **state)
     expect_failure(import_csv("1,nan,0\n", none), NT_ERR_DATA, "'nan' is not a number");
 }
 
+/* What float32 cannot hold would be an infinity in the file, which no command would then read. */
+static void test_csv_values_beyond_float32(void **state)
+{
+    (void)state;
+    const nt_import_args none = {0}, targets = {.n_targets = 1};
+    float target[2], x[2];
+    expect_failure(import_csv("1,2,0\n1,3.5e38,0\n", none), NT_ERR_DATA,
+                   "line 2, column 2: '3.5e38' is too large");
+    expect_failure(import_csv("1,-1e300,0\n", none), NT_ERR_DATA, "line 1, column 2");
+    expect_failure(import_csv("1,2,1e39\n", targets), NT_ERR_DATA, "line 1, column 3");
+    assert_int_equal(import_csv("3.4e38,3e38\n-3.4e38,-1e30\n", targets), NT_OK);
+    read_back("/train/data", NT_F32, 2, x);
+    read_back("/train/label", NT_F32, 2, target);
+    assert_memory_equal(x, ((float[]){3.4e38f, -3.4e38f}), sizeof x);
+    assert_memory_equal(target, ((float[]){3e38f, -1e30f}), sizeof target);
+}
+
 static void test_existing_output_is_kept(void **state)
 {
     (void)state;
@@ -275,6 +292,7 @@ int main(void)
         cmocka_unit_test(test_csv_classes),
         cmocka_unit_test(test_csv_targets_first),
         cmocka_unit_test(test_csv_mistakes),
+        cmocka_unit_test(test_csv_values_beyond_float32),
         cmocka_unit_test(test_existing_output_is_kept),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
