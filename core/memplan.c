@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-static size_t round_up(size_t n_bytes)
+size_t nt_memplan_round_up(size_t n_bytes)
 {
     return (n_bytes + 63) & ~(size_t)63;
 }
@@ -30,8 +30,8 @@ static size_t lowest_fit(const nt_memplan_value *v, nt_memplan_value *const *pla
     for (int i = 0; i < n_placed; i++) {
         const nt_memplan_value *p = placed[i];
         if (!overlap_in_time(v, p)) continue;
-        if (p->offset >= offset + round_up(v->n_bytes)) break;
-        size_t end = p->offset + round_up(p->n_bytes);
+        if (p->offset >= offset + nt_memplan_round_up(v->n_bytes)) break;
+        size_t end = p->offset + nt_memplan_round_up(p->n_bytes);
         if (end > offset) offset = end;
     }
     return offset;
@@ -59,7 +59,8 @@ nt_status nt_memplan_solve(nt_memplan_value *values, int n_values, size_t *total
         nt_memplan_value *v = order[i];
         v->offset = v->n_bytes ? lowest_fit(v, placed, i) : 0;
         insert_by_offset(placed, i, v);
-        if (v->offset + round_up(v->n_bytes) > *total) *total = v->offset + round_up(v->n_bytes);
+        if (v->offset + nt_memplan_round_up(v->n_bytes) > *total)
+            *total = v->offset + nt_memplan_round_up(v->n_bytes);
     }
     free(order);
     return NT_OK;

@@ -15,6 +15,9 @@ typedef struct nt_memplan_value {
     size_t offset;   /* result, multiple of 64 */
 } nt_memplan_value;
 
+/* What a value of n_bytes takes in the arena: a multiple of 64. */
+size_t nt_memplan_round_up(size_t n_bytes);
+
 /* Sets all offsets; *total is the arena's size. */
 NT_MUST nt_status nt_memplan_solve(nt_memplan_value *values, int n_values, size_t *total);
 

@@ -173,7 +173,7 @@ static nt_status new_storage(nt_plan *plan, size_t n_bytes, int first, int last,
         plan->cap_storages = cap;
     }
     plan->storage[plan->n_storages] = (nt_memplan_value){.n_bytes = n_bytes, .first = first, .last = last};
-    plan->naive_bytes += n_bytes;
+    plan->naive_bytes += nt_memplan_round_up(n_bytes);
     *out = plan->n_storages++;
     return NT_OK;
 }
@@ -215,7 +215,7 @@ static nt_status place_outputs(nt_plan *plan, const nt_model *model)
                         plan->storage[x].n_bytes == op->y.n_bytes;
         if (in_place || (x >= 0 && (op->flags & NT_OP_VIEW))) {
             plan->y_storage[i] = x;
-            plan->naive_bytes += in_place ? op->y.n_bytes : 0;
+            plan->naive_bytes += in_place ? nt_memplan_round_up(op->y.n_bytes) : 0;
             use_until(plan, x, last);
         } else {
             NT_TRY(new_storage(plan, op->y.n_bytes, i, last, &plan->y_storage[i]));
@@ -298,7 +298,7 @@ static nt_status place_part(nt_plan *plan, int c, int k, int first_part, int las
         *out = dy;
     else
         return new_storage(plan, op->x[k].n_bytes, now, last, out);
-    plan->naive_bytes += op->x[k].n_bytes;
+    plan->naive_bytes += nt_memplan_round_up(op->x[k].n_bytes);
     return NT_OK;
 }
 
