@@ -79,6 +79,10 @@ static nt_status make_model(predictor *p)
 static nt_status allocate(predictor *p)
 {
     const size_t n = (size_t)p->session->valid_feed->options.batch, k = (size_t)p->k;
+    NT_CHECK(
+        n <= INT_MAX / k, NT_ERR_CONFIG, /* one reduction carries a whole batch */
+        "a batch of %zu samples with %zu outputs each is too large to predict: data.eval_batch up to %zu", n,
+        k, INT_MAX / k);
     p->slice = calloc(n * k, sizeof *p->slice);
     p->batch = calloc(n * k, sizeof *p->batch);
     p->rows = calloc(n * k, sizeof *p->rows);
