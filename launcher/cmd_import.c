@@ -1,4 +1,5 @@
-/* nntrain import FORMAT: the command line of the importers in datasets/import.h. */
+/* nntrain import FORMAT: the command line of the importers in datasets/import.h. There is one file to write:
+ * rank 0 writes it, however many ranks were started. */
 #include "launcher/command.h"
 
 #include "core/text.h"
@@ -41,36 +42,48 @@ static nt_status find_importer(const char *name, const nt_importer **out)
     return NT_OK;
 }
 
+/* What the flags' own types do not check. */
+typedef struct raw_flags {
+    const char *shape, *scale;
+    int64_t deflate;
+} raw_flags;
+
+static nt_status import_into_file(const nt_args *args, nt_import_args *in, const raw_flags *raw)
+{
+    const nt_importer *importer = NULL;
+    NT_CHECK(raw->deflate <= 9, NT_ERR_USAGE, "--deflate is 0 to 9, got %lld", (long long)raw->deflate);
+    NT_TRY(find_importer(args->word[0], &importer));
+    if (raw->shape) NT_TRY(parse_shape(raw->shape, &in->shape));
+    NT_CHECK(!raw->scale || nt_text_to_float(raw->scale, &in->scale), NT_ERR_USAGE,
+             "--scale wants a number, got '%s'", raw->scale);
+    in->deflate = (int)raw->deflate;
+    in->n_inputs = args->n_words - 2;
+    in->inputs = args->word + 1;
+    in->out = args->word[args->n_words - 1];
+    NT_TRY(importer->run(in));
+    printf("imported into %s\n", in->out);
+    return NT_OK;
+}
+
 static nt_status import_run(nt_session *session, int argc, char **argv)
 {
     nt_import_args in = {.deflate = 0};
-    const nt_importer *importer = NULL;
-    const char *shape = NULL, *scale = NULL;
-    int64_t deflate = 4;
+    raw_flags raw = {.deflate = 4};
     const nt_flag flags[] = {
         {"force", NT_FLAG_BOOL, &in.force, "replace the output"},
-        {"deflate", NT_FLAG_INT, &deflate, "compression level, 0 to 9; default 4"},
+        {"deflate", NT_FLAG_INT, &raw.deflate, "compression level, 0 to 9; default 4"},
         {"source", NT_FLAG_STRING, &in.source, "where the data come from, in words"},
-        {"shape", NT_FLAG_STRING, &shape, "csv: shape of a sample, as 1x8x8"},
+        {"shape", NT_FLAG_STRING, &raw.shape, "csv: shape of a sample, as 1x8x8"},
         {"test-rows", NT_FLAG_INT, &in.test_rows, "csv: the last so many rows are the test part"},
         {"targets", NT_FLAG_INT, &in.n_targets, "csv: so many columns of float targets"},
         {"label-first", NT_FLAG_BOOL, &in.label_first, "csv: label or targets come first"},
         {"header", NT_FLAG_BOOL, &in.header, "csv: the first line holds names"},
-        {"scale", NT_FLAG_STRING, &scale, "csv: factor on stored values"}};
+        {"scale", NT_FLAG_STRING, &raw.scale, "csv: factor on stored values"}};
     const nt_syntax syntax = {USAGE, 3, MAX_INPUTS, false, flags, NT_N_ELEMS(flags)};
-    NT_TRY(nt_args_parse(&session->args, argc, argv, &syntax));
-    NT_CHECK(deflate <= 9, NT_ERR_USAGE, "--deflate is 0 to 9, got %lld", (long long)deflate);
-    NT_TRY(find_importer(session->args.word[0], &importer));
-    if (shape) NT_TRY(parse_shape(shape, &in.shape));
-    NT_CHECK(!scale || nt_text_to_float(scale, &in.scale), NT_ERR_USAGE, "--scale wants a number, got '%s'",
-             scale);
-    in.deflate = (int)deflate;
-    in.n_inputs = session->args.n_words - 2;
-    in.inputs = session->args.word + 1;
-    in.out = session->args.word[session->args.n_words - 1];
-    NT_TRY(importer->run(&in));
-    printf("imported into %s\n", in.out);
-    return NT_OK;
+    NT_TRY(nt_session_begin(session, argc, argv, &syntax));
+    nt_status status = NT_OK;
+    if (nt_session_is_root(session)) status = import_into_file(&session->args, &in, &raw);
+    return nt_session_agree(session, status);
 }
 
 const nt_command nt_cmd_import = {

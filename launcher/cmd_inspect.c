@@ -1,7 +1,7 @@
 /* nntrain inspect: what is in a dataset or a checkpoint, and whether it is sound.
  *
  * Sound means: every byte was read and every checksum held; for a dataset also that all labels are in range
- * and all values finite. The exit code says the same as the text. */
+ * and all values finite. The exit code says the same as the text. Of several ranks only rank 0 looks. */
 #include "launcher/command.h"
 
 #include "core/checkpoint.h"
@@ -91,18 +91,24 @@ static nt_status inspect_dataset(const char *path)
     return NT_OK;
 }
 
-static nt_status inspect_run(nt_session *session, int argc, char **argv)
+static nt_status inspect_file(const char *path)
 {
     bool checkpoint = false;
-    const nt_syntax syntax = {.usage = USAGE, .min_words = 1, .max_words = 1};
-    NT_TRY(nt_args_parse(&session->args, argc, argv, &syntax));
-    const char *path = session->args.word[0];
     NT_TRY(is_checkpoint(path, &checkpoint));
     if (checkpoint)
         NT_TRY(nt_checkpoint_inspect(path, stdout));
     else
         NT_TRY(inspect_dataset(path));
     return NT_OK;
+}
+
+static nt_status inspect_run(nt_session *session, int argc, char **argv)
+{
+    const nt_syntax syntax = {.usage = USAGE, .min_words = 1, .max_words = 1};
+    NT_TRY(nt_session_begin(session, argc, argv, &syntax));
+    nt_status status = NT_OK;
+    if (nt_session_is_root(session)) status = inspect_file(session->args.word[0]);
+    return nt_session_agree(session, status);
 }
 
 const nt_command nt_cmd_inspect = {

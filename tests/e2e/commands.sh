@@ -66,8 +66,19 @@ expect 2 nntrain import cvs rows.csv x.h5
 says "did you mean 'csv'"
 expect 0 nntrain inspect "run/checkpoints/$(cat run/checkpoints/latest)"
 says 'conv.weight'
+
+# under mpirun rank 0 alone imports and inspects, and says so once; all ranks end with its exit code
+expect 0 ranks 3 import csv rows.csv ranks.h5
+[ "$(grep -c 'imported into' out)" = 1 ] || fail "several ranks have imported"
+cmp -s rows.h5 ranks.h5 || fail "the imports of 1 and 3 ranks differ"
+expect 73 ranks 3 import csv rows.csv ranks.h5
+says_once '^nntrain: .*--force'
+expect 0 ranks 3 inspect ranks.h5
+[ "$(grep -c 'sound' out)" = 1 ] || fail "several ranks have inspected"
 head -c 2000 "$digits" >cut.h5
 expect 65 nntrain inspect cut.h5
+expect 65 ranks 2 inspect cut.h5
+says_once '^nntrain: '
 expect 66 nntrain inspect nothing.h5
 
 sed "s|^file = .*|file = $digits|; /^synthetic/d" cfg.ini >digits.ini
