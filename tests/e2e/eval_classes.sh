@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# eval on data with class names, by a net with two outputs more than there are names: those go by their numbers.
+# The data are two records a file in the layout of CIFAR-10.
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+# record LABEL TEXT: a label byte, and pixels that repeat TEXT.
+record() {
+    printf '%b' "\\0$(printf '%o' "$1")"
+    yes "$2" | head -c 3072
+}
+mkdir cifar
+for i in 1 2 3 4 5; do
+    { record 0 ab && record 9 "${i}c"; } >cifar/data_batch_$i.bin
+done
+{ record 0 ab && record 9 zz; } >cifar/test_batch.bin
+expect 0 nntrain import cifar10 cifar cifar.h5
+
+cat >cfg.ini <<END
+[run]
+output = run
+epochs = 1
+threads = 1
+[data]
+file = cifar.h5
+batch = 2
+[layer flat]
+type = flatten
+[layer fc]
+type = linear
+units = 12
+END
+expect 0 nntrain cfg.ini
+expect 0 nntrain eval cfg.ini
+says '^samples *2$'
+says '^ *airplane  *.* 1$'
+says '^ *truck  *.* 1$'
+says '^ *11  *.* 0$'
+expect 0 ranks 2 eval cfg.ini
+says '^ *11  *.* 0$'
+
