@@ -19,9 +19,7 @@ find_python() {
     if python3 -m venv "$venv" 2>/dev/null && "$venv/bin/pip" install -q torch numpy; then
         python=$venv/bin/python
     else
-        sudo=()
-        [ "$(id -u)" = 0 ] || sudo=(sudo)
-        "${sudo[@]}" apt-get install -y -qq python3-torch >/dev/null || die "PyTorch can be had neither from pip nor from apt"
+        apt_install python3-torch || die "PyTorch can be had neither from pip nor from apt"
         python=python3
     fi
 }

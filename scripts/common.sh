@@ -20,6 +20,18 @@ die() {
     exit 1
 }
 
+# apt_install PACKAGE...: as root or by sudo, without questions.
+apt_install() {
+    local sudo=()
+    if [ "$(id -u)" != 0 ]; then
+        command -v sudo >/dev/null || die "not root and no sudo; ask for these packages: $*"
+        sudo=(sudo)
+    fi
+    say "installing: $*"
+    "${sudo[@]}" apt-get update -qq &&
+        "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
 # build PRESET: configures, builds what has changed, sets build_dir.
 build() {
     local preset=$1 log

@@ -7,7 +7,7 @@ set -euo pipefail
 
 packages=(gcc g++ cmake ninja-build pkg-config openmpi-bin libopenmpi-dev libhdf5-dev libdnnl-dev zlib1g-dev
     libxxhash-dev)
-test_packages=(libcmocka-dev libinih-dev librandom123-dev hdf5-tools procps util-linux)
+test_packages=(libcmocka-dev libinih-dev librandom123-dev)
 
 case ${1:-} in
     --tests) packages+=("${test_packages[@]}") ;;
@@ -23,11 +23,4 @@ for package in "${packages[@]}"; do
 done
 [ ${#missing[@]} = 0 ] && exit 0
 
-sudo=()
-if [ "$(id -u)" != 0 ]; then
-    command -v sudo >/dev/null || die "not root and no sudo; ask for these packages: ${missing[*]}"
-    sudo=(sudo)
-fi
-say "installing: ${missing[*]}"
-"${sudo[@]}" apt-get update -qq
-"${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+apt_install "${missing[@]}"

@@ -5,10 +5,15 @@ set -euo pipefail
 # shellcheck source=common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
+presets="release debug asan ubsan tsan"
 preset=release
 if [ "${1:-}" = --preset ]; then
-    [ $# -ge 2 ] || die "usage: test.sh [--preset release|debug|asan|ubsan|tsan] [ctest options]"
+    [ $# -ge 2 ] || die "usage: test.sh [--preset ${presets// /|}] [ctest options]"
     preset=$2
+    case " $presets " in
+        *" $preset "*) ;;
+        *) die "there is no preset '$preset'; there are: $presets" ;;
+    esac
     shift 2
 fi
 
