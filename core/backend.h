@@ -11,9 +11,8 @@
 #include "core/optim.h"
 
 typedef struct nt_backend_options {
-    int threads;        /* per rank, >= 1 */
-    int device;         /* local index of the device; ignored by host backends */
-    bool deterministic; /* refuse algorithms whose bits depend on timing or order; default true */
+    int threads; /* per rank, >= 1 */
+    int device;  /* local index of the device; ignored by host backends */
 } nt_backend_options;
 
 #define NT_SUM_BLOCK 16384 /* elements that sum_squares may add up among themselves first */

@@ -125,8 +125,7 @@ nt_status nt_session_open_model(nt_session *session)
 static nt_status make_backend(nt_session *session, const char *device)
 {
     nt_backend_options options = {.threads = nt_topology_threads(session->comm, (int)session->run->threads),
-                                  .device = session->comm->local_rank,
-                                  .deterministic = true};
+                                  .device = session->comm->local_rank};
     if (session->run->pin) NT_TRY(nt_topology_pin(session->comm, options.threads));
     NT_TRY(nt_backend_create(&session->backend, device, &options));
     return NT_OK;

@@ -56,7 +56,7 @@ static nt_status create_model(toy *t)
 
 static nt_status create_net(toy *t)
 {
-    nt_backend_options backend_options = {.threads = 1, .deterministic = true};
+    nt_backend_options backend_options = {.threads = 1};
     NT_TRY(nt_backend_create(&t->backend, t->options.backend, &backend_options));
     NT_TRY(nt_tuning_create(&t->tuning, false));
     nt_net_options options = {

@@ -21,7 +21,7 @@
 static inline nt_backend *make_backend(const char *name)
 {
     nt_backend *backend;
-    const nt_backend_options options = {.threads = 1, .deterministic = true};
+    const nt_backend_options options = {.threads = 1};
     MUST(nt_backend_create(&backend, name, &options));
     return backend;
 }

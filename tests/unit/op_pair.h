@@ -110,7 +110,7 @@ static inline void *pair_memory(nt_backend *backend, size_t n_bytes)
 /* Creates the op, gives it memory and values, binds it. */
 static inline void pair_setup(pair_side *s, const char *name, const pair_spec *spec, nt_tuning *tuning)
 {
-    const nt_backend_options options = {.threads = 1, .deterministic = true};
+    const nt_backend_options options = {.threads = 1};
     pair_ok(nt_backend_create(&s->backend, name, &options));
     bool cpu = strcmp(name, "cpu") == 0;
     s->op = (nt_op){.backend = s->backend,

@@ -38,7 +38,7 @@ static void machine_open(machine *m, const char *text, const char *backend, uint
                            .target = NT_TARGET_CLASS,
                            .n_classes = CLASSES,
                            .input = {.scale = 1}};
-    nt_backend_options options = {.threads = 1, .deterministic = true};
+    nt_backend_options options = {.threads = 1};
     assert_ok(nt_config_parse(&m->config, "test", text, strlen(text), NULL, 0, sections));
     assert_ok(nt_model_create(&m->model, m->config, &spec));
     assert_ok(nt_backend_create(&m->backend, backend, &options));

@@ -197,7 +197,7 @@ typedef struct flat_pair {
 
 static void make_pair(flat_pair *f, int64_t n, int threads)
 {
-    const nt_backend_options options = {.threads = threads, .deterministic = true};
+    const nt_backend_options options = {.threads = threads};
     pair_ok(nt_backend_create(&f->ref, "ref", &options));
     pair_ok(nt_backend_create(&f->cpu, "cpu", &options));
     f->n = n;
@@ -309,7 +309,7 @@ static void memory_is_aligned_and_zero(void **state)
 {
     (void)state;
     static const size_t sizes[] = {1, 64, 1000, 2 << 20, (5 << 20) + 12};
-    const nt_backend_options options = {.threads = 1, .deterministic = true};
+    const nt_backend_options options = {.threads = 1};
     nt_backend *cpu;
     pair_ok(nt_backend_create(&cpu, "cpu", &options));
     for (int round = 0; round < 20; round++)

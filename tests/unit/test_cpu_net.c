@@ -62,7 +62,7 @@ static void build(run *r, const char *layers, const char *backend, int threads, 
                                  .target = NT_TARGET_CLASS,
                                  .n_classes = 5,
                                  .input = {.scale = 1.0 / 128, .n_channels = 1, .mean = {1}, .inv_std = {1}}};
-    const nt_backend_options options = {.threads = threads, .deterministic = true};
+    const nt_backend_options options = {.threads = threads};
     char text[4096];
     snprintf(text, sizeof text, "%s%s", layers, tail);
     pair_ok(nt_config_parse(&r->config, "test", text, strlen(text), NULL, 0, sections));

@@ -17,7 +17,7 @@
 static nt_backend *make_backend(const char *name)
 {
     nt_backend *backend;
-    const nt_backend_options options = {.threads = 1, .deterministic = true};
+    const nt_backend_options options = {.threads = 1};
     if (nt_backend_create(&backend, name, &options) != NT_OK) fail_msg("%s", nt_error_last()->message);
     return backend;
 }

@@ -62,7 +62,7 @@ static void set_up(fixture *f, const char *backend, bool no_reuse)
                            .target = NT_TARGET_CLASS,
                            .n_classes = CLASSES,
                            .input = {.scale = 1}};
-    nt_backend_options options = {.threads = 1, .deterministic = true};
+    nt_backend_options options = {.threads = 1};
     assert_int_equal(nt_config_parse(&f->config, "test", graph, strlen(graph), NULL, 0, sections), NT_OK);
     nt_status status = nt_model_create(&f->model, f->config, &spec);
     if (status != NT_OK) fail_msg("%s", nt_error_last()->message);

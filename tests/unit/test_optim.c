@@ -215,7 +215,7 @@ static void expect_near(const char *what, int step, double got, double expected,
 static void run_rule(const char *name, const nt_optim_options *o, double decay, double grad_scale,
                      double tolerance)
 {
-    nt_backend_options backend_options = {.threads = 1, .deterministic = true};
+    nt_backend_options backend_options = {.threads = 1};
     nt_backend *b;
     void *p, *g, *s1, *s2;
     double values[N];

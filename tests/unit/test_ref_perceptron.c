@@ -22,7 +22,7 @@ static int train(const char *loss, const float *target, int n_steps)
                                                  NULL};
     const nt_sample_spec spec = {
         .x_dtype = NT_F32, .x = {1, {2}}, .target = NT_TARGET_VALUE, .n_values = 1, .input = {.scale = 1}};
-    const nt_backend_options options = {.threads = 1, .deterministic = true};
+    const nt_backend_options options = {.threads = 1};
     const nt_batch batch = {.n = N, .x = points, .target = target, .sample = samples};
     const nt_pass pass = {.scale = 1.0 / N, .share = 1, .seed = 1, .sample = samples};
     char text[256];
