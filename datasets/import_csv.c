@@ -258,7 +258,7 @@ static nt_status run_csv(const nt_import_args *args)
 
 const nt_importer nt_import_csv = {
     .name = "csv",
-    .usage = "[--shape CxHxW] [--test ROWS] [--targets N] [--label-first] [--header] [--scale S] FILE",
+    .usage = "[--shape CxHxW] [--test-rows N] [--targets N] [--label-first] [--header] [--scale S] FILE",
     .help = "rows of numbers; the last column is the class, or the last N columns the targets",
     .run = run_csv,
 };
