@@ -89,6 +89,8 @@ cmp -s one.h5 two.h5 || fail "predictions of 1 and 2 ranks differ"
 expect 73 nntrain predict digits.ini "$digits" one.h5 run.output=digits
 expect 0 nntrain predict digits.ini "$digits" one.h5 run.output=digits --force
 says '360 samples'
+expect 78 nntrain predict digits.ini "$digits" big.h5 run.output=digits --group /test data.eval_batch=300000000
+says 'eval_batch up to 214748364'
 [ -z "$(find . -name '*.tmp*')" ] || fail "a temporary file was left"
 
 expect 0 nntrain bench cfg.ini --steps 5 --json
