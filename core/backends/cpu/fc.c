@@ -127,8 +127,7 @@ static void forward_columns(const nt_fc_shape *s, float *y, const float *packed,
                                  .relu = relu && b->k0 + b->kb == s->k,
                                  .bias = bias ? bias + j : NULL,
                                  /* the first two tiles fetch the two lines of each row of the next columns */
-                                 .fetch = coming + (t == 1 ? 16 : 0),
-                                 .fetch_step = t < 2 ? NT_FC_PANEL : 0};
+                                 .fetch = coming + (t == 1 ? 16 : 0)};
         kernels()->forward[rows](&tile);
     }
 }
@@ -189,8 +188,7 @@ static void weights_panel(const nt_fc_shape *s, float *dw, const float *packed, 
                                      .n_segments = 1,
                                      .accumulate = accumulate,
                                      /* each half fetches half of the next tile's lines, and some more */
-                                     .fetch = to + (t + rows) * NT_FC_PANEL + half * rows,
-                                     .fetch_step = 16};
+                                     .fetch = to + (t + rows) * NT_FC_PANEL + half * rows};
             kernels()->weights[rows](&tile);
         }
     }

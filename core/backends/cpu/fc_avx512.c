@@ -50,17 +50,21 @@ INLINE void tile(const nt_fc_tile *t, const int rows, const int kind)
         }
     }
     for (int64_t s = 0; s < t->n_segments; s++) {
-        const float *a = t->a + s * t->a_segment, *next = a + rows * NT_FC_PANEL;
-        for (int64_t i = 0; i < len; i++, a += kind == DATA ? 1 : rows, b += b_row) {
-            if (kind == FORWARD) _mm_prefetch((const char *)(fetch + i * t->fetch_step), _MM_HINT_T0);
+        const float *a = t->a + s * t->a_segment, *next = a + rows * NT_FC_PANEL, *twin = a;
+        __asm__("" : "+r"(twin)); /* the compiler no longer knows that it is a */
+        const int64_t step = kind == DATA ? 1 : rows;
+        _Pragma("GCC unroll 4") for (int64_t i = 0; i < len; i++, a += step, twin += step, b += b_row)
+        {
+            if (kind == FORWARD) _mm_prefetch((const char *)(fetch + i * NT_FC_PANEL), _MM_HINT_T0);
             if (kind == DATA) _mm_prefetch((const char *)(next + i * 16), _MM_HINT_T0);
-            if (kind == WEIGHTS) __builtin_prefetch(fetch + i * t->fetch_step, 1);
+            if (kind == WEIGHTS) __builtin_prefetch(fetch + i * 16, 1);
             const __m512 b0 = _mm512_loadu_ps(b), b1 = _mm512_loadu_ps(b + 16);
             UNROLL for (int r = 0; r < rows; r++)
             {
-                const __m512 factor = _mm512_set1_ps(a[kind == DATA ? r * NT_FC_PANEL : r]);
-                sum[r][0] = _mm512_fmadd_ps(factor, b0, sum[r][0]);
-                sum[r][1] = _mm512_fmadd_ps(factor, b1, sum[r][1]);
+                const int at = kind == DATA ? r * NT_FC_PANEL : r;
+                const __m512 f0 = _mm512_set1_ps(a[at]), f1 = r % 3 == 1 ? _mm512_set1_ps(twin[at]) : f0;
+                sum[r][0] = _mm512_fmadd_ps(f0, b0, sum[r][0]);
+                sum[r][1] = _mm512_fmadd_ps(f1, b1, sum[r][1]);
             }
         }
     }
