@@ -47,9 +47,7 @@ struct nt_net {
     segment *segment;
     stat_pair *stat;
     double *squares; /* (n_segments + 2 n_stats) of gradients measured since nt_net_take_squares */
-    const nt_net_step *step_in_ops;
-    bool *stepped; /* (n_slots) updated by its op in the last backward */
-    nt_plan *last; /* plan of the last forward */
+    nt_plan *last;   /* plan of the last forward */
     bool last_has_loss;
     void *host_loss; /* (largest n, 2) real */
     void *host_slot; /* largest slot, real */
@@ -90,7 +88,6 @@ void nt_net_destroy(nt_net *net)
     free(net->plan);
     free(net->want);
     free(net->slot);
-    free(net->stepped);
     free(net->segment);
     free(net->stat);
     free(net->squares);
@@ -129,8 +126,7 @@ static nt_status list_slots(nt_net *net)
     for (int i = 0; i < model->n_layers; i++)
         n += model->layer[i].n_params;
     net->slot = calloc((size_t)n + 1, sizeof *net->slot);
-    net->stepped = calloc((size_t)n + 1, sizeof *net->stepped);
-    NT_CHECK_ALLOC(net->slot && net->stepped, (size_t)n * sizeof *net->slot);
+    NT_CHECK_ALLOC(net->slot, (size_t)n * sizeof *net->slot);
     for (int i = model->n_layers - 1; i >= 0; i--)
         for (int p = 0; p < model->layer[i].n_params; p++) {
             nt_slot *slot = &net->slot[net->n_slots++];
@@ -337,62 +333,14 @@ static nt_status report_ready(nt_net *net, int i, int *slot, nt_ready_fn ready, 
     return NT_OK;
 }
 
-static char *elem(const nt_net *net, char *arena, int64_t offset)
-{
-    return arena ? arena + (size_t)offset * net->real_bytes : NULL;
-}
-
-static nt_update prepare(const nt_net *net, int i, const nt_net_step *step)
-{
-    nt_update u = nt_optim_prepare(net->options.optim, step->lr, step->step, net->segment[i].role);
-    u.grad_scale = (float)step->grad_scale;
-    return u;
-}
-
-/* Whether op i takes the optimizer's step for its weights; then *step is it. */
-static bool let_step(nt_net *net, const nt_op *op, int i, const nt_pass *pass, nt_op_step *step)
-{
-    const nt_net_step *wanted = net->step_in_ops;
-    if (!wanted || pass->accumulate || !(op->flags & NT_OP_TAKES_SGD)) return false;
-    int at = 0;
-    while (at < net->n_slots && (net->slot[at].layer != i || net->slot[at].param != 0))
-        at++;
-    for (int k = 0; at < net->n_slots && k < net->n_segments; k++) {
-        const segment *s = &net->segment[k];
-        if (net->slot[at].offset < s->begin || net->slot[at].offset >= s->end) continue;
-        *step = (nt_op_step){.update = prepare(net, k, wanted),
-                             .s1 = elem(net, net->state[0], net->slot[at].offset),
-                             .squares = &net->squares[k]};
-        net->stepped[at] = step->update.rule == NT_UPDATE_SGD && step->s1;
-        return net->stepped[at];
-    }
-    return false;
-}
-
-static nt_status run_backward(nt_net *net, nt_op *op, int i, const nt_pass *pass)
-{
-    nt_op_step step;
-    op->step = let_step(net, op, i, pass, &step) ? &step : NULL;
-    nt_status status = nt_op_backward(op, pass);
-    op->step = NULL;
-    NT_TRY(status);
-    return NT_OK;
-}
-
-void nt_net_step_in_ops(nt_net *net, const nt_net_step *step)
-{
-    net->step_in_ops = step;
-}
-
 nt_status nt_net_backward(nt_net *net, const nt_pass *pass, nt_ready_fn ready, void *arg)
 {
     nt_plan *plan = net->last;
     NT_BUG_UNLESS(plan && plan->mode == NT_MODE_TRAIN && net->grads, "backward without a training forward");
     int slot = 0, sum = 0;
-    memset(net->stepped, 0, (size_t)net->n_slots * sizeof *net->stepped);
     for (int i = plan->n_ops - 1; i > 0; i--) {
         bool runs = plan->maker[i] == i && !(plan->op[i].flags & NT_OP_VIEW);
-        if (runs) NT_TRY(run_backward(net, &plan->op[i], i, pass));
+        if (runs) NT_TRY(nt_op_backward(&plan->op[i], pass));
         NT_TRY(run_sums(net, plan, i, &sum));
         NT_TRY(report_ready(net, i, &slot, ready, arg));
     }
@@ -435,6 +383,11 @@ nt_status nt_net_output(nt_net *net, float *out)
 
 /* --- update --- */
 
+static char *elem(const nt_net *net, char *arena, int64_t offset)
+{
+    return arena ? arena + (size_t)offset * net->real_bytes : NULL;
+}
+
 /* Elements of one block: each thread's gradient, parameter and state of it together fit in a level-2 cache.
  * Whole blocks of the sum of squares, so the number of threads does not show in it. */
 static int64_t block_elems(const nt_net *net)
@@ -455,31 +408,18 @@ static nt_status update_elems(nt_net *net, const nt_update *u, int64_t begin, in
     return NT_OK;
 }
 
-/* Measures and, if u is not NULL, updates [from, stop) of segment i. */
-static nt_status run_stretch(nt_net *net, int i, const nt_update *u, int64_t from, int64_t stop)
+/* Measures and, if u is not NULL, updates the part of segment i that lies in [begin, end). */
+static nt_status run_segment(nt_net *net, int i, const nt_update *u, int64_t begin, int64_t end)
 {
-    int64_t block = block_elems(net);
+    const segment *s = &net->segment[i];
+    int64_t from = begin > s->begin ? begin : s->begin, stop = end < s->end ? end : s->end,
+            block = block_elems(net);
     for (; from < stop; from += block) {
         int64_t to = block < stop - from ? from + block : stop;
         NT_TRY(add_squares(net, &net->squares[i], from, to - from));
         if (u) NT_TRY(update_elems(net, u, from, to));
         if (to == stop) break;
     }
-    return NT_OK;
-}
-
-/* The same for the part of segment i that lies in [begin, end), without the slots that their ops updated. */
-static nt_status run_segment(nt_net *net, int i, const nt_update *u, int64_t begin, int64_t end)
-{
-    const segment *s = &net->segment[i];
-    int64_t from = begin > s->begin ? begin : s->begin, stop = end < s->end ? end : s->end;
-    for (int k = 0; k < net->n_slots; k++) {
-        const nt_slot *slot = &net->slot[k];
-        if (!net->stepped[k] || slot->offset < from || slot->offset >= stop) continue;
-        NT_TRY(run_stretch(net, i, u, from, slot->offset));
-        from = slot->offset + slot->n_elems;
-    }
-    NT_TRY(run_stretch(net, i, u, from, stop));
     return NT_OK;
 }
 
@@ -509,6 +449,13 @@ static nt_status run_stats(nt_net *net, const nt_net_step *step, int64_t begin, 
         if (step) NT_TRY(update_stat(net, &net->stat[i], step->batch));
     }
     return NT_OK;
+}
+
+static nt_update prepare(const nt_net *net, int i, const nt_net_step *step)
+{
+    nt_update u = nt_optim_prepare(net->options.optim, step->lr, step->step, net->segment[i].role);
+    u.grad_scale = (float)step->grad_scale;
+    return u;
 }
 
 nt_status nt_net_measure_and_update(nt_net *net, const nt_net_step *step, int64_t begin, int64_t end)

@@ -91,12 +91,6 @@ NT_MUST nt_status nt_net_update(nt_net *net, const nt_net_step *step);
  * of its gradients on the way: block by block, so that a gradient comes from memory once for both. */
 NT_MUST nt_status nt_net_measure_and_update(nt_net *net, const nt_net_step *step, int64_t begin, int64_t end);
 
-/* Lets ops take this step themselves for parameters whose gradient they need not hand out, in every backward
- * until step is NULL; it must live so long. Such parameters are left out by nt_net_measure_and_update, which
- * still has to be called for all ranges, and have no gradient afterwards. Only where that gradient is final:
- * one rank, one backward a step. The same parameters, bit for bit. */
-void nt_net_step_in_ops(nt_net *net, const nt_net_step *step);
-
 /* Takes the sum of squares of the gradients of [begin, end) only. */
 NT_MUST nt_status nt_net_measure(nt_net *net, int64_t begin, int64_t end);
 

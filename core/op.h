@@ -11,7 +11,6 @@
 
 #include "core/layer.h"
 #include "core/layers/activation.h"
-#include "core/optim.h"
 #include "core/tensor.h"
 
 typedef struct nt_backend nt_backend;
@@ -38,20 +37,10 @@ enum {
     NT_OP_INPLACE_FORWARD = 4,  /* y may lie on x[0] (same bytes) */
     NT_OP_INPLACE_BACKWARD = 8, /* dx[0] may lie on dy */
     NT_OP_VIEW = 16,            /* y is x[0] and dx[0] is dy, the same memory: nothing runs (flatten) */
-    NT_OP_TAKES_SGD = 64,       /* backward takes op->step if it is SGD with momentum */
     NT_OP_PASSES_GRADIENT =
         32, /* every dx[i] equals dy (add): backward may be skipped by sharing dy's memory; with fused
                activation the op writes dx[0] and all others share it */
 };
-
-/* A step of the optimizer that an op may take itself for param[0], in backward, instead of writing dparam[0]:
- * where nobody else wants the gradient (one rank, nothing accumulated, nothing clipped) it need not leave the
- * registers. Same arithmetic as nt_backend_update with `update` on p, s1 and s2. */
-typedef struct nt_op_step {
-    nt_update update;
-    void *s1, *s2;   /* optimizer state of param[0] */
-    double *squares; /* the sum of squares of the gradient is added */
-} nt_op_step;
 
 typedef struct nt_op_impl {
     const char *kind; /* the layer type it implements */
@@ -93,10 +82,6 @@ struct nt_op {
     nt_tensor *dx; /* (n_inputs); data NULL where not needed */
     nt_tensor dparam[NT_MAX_PARAMS];
     void *saved, *scratch;
-
-    /* Set during a backward in which the op shall take the step itself; else NULL. Only with
-     * NT_OP_TAKES_SGD. */
-    const nt_op_step *step;
 };
 
 /* The choices of algorithm made at start-up by timing, as "layer: words" lines: rank 0's table is sent to all
