@@ -1,10 +1,13 @@
 /* Winograd convolution for training, stride 1, 3x3 and 5x5 filters, float32.
  *
  * An m x m tile of the output costs (m + r - 1)^2 multiplications per channel pair instead of m^2 r^2 (Lavin
- * & Gray 2016, "Fast algorithms for convolutional neural networks"). Two tile sizes: tile 6, points 0 +-1 +-2
- * inf:       F(4x4, 3x3) 4.0x and F(2x2, 5x5) 2.8x fewer multiplications tile 8, points 0 +-1 +-2 +-1/2 inf:
- * F(6x6, 3x3) 5.1x and F(4x4, 5x5) 6.3x fewer, less accurate Activations are in oneDNN's nChw16c
- * ([n][C/16][h][w][16]), weights and their gradient in ABcd16b16a
+ * & Gray 2016, "Fast algorithms for convolutional neural networks"). Two tile sizes, their points in
+ * winograd_body.h:
+ *
+ * - tile 6: F(4x4, 3x3) with 4.0x and F(2x2, 5x5) with 2.8x fewer multiplications;
+ * - tile 8: F(6x6, 3x3) with 5.1x and F(4x4, 5x5) with 6.3x fewer, less accurate.
+ *
+ * Activations are in oneDNN's nChw16c ([n][C/16][h][w][16]), weights and their gradient in ABcd16b16a
  * ([K/16][C/16][r][r][16 c][16 k]), all densely packed; pointers need only the alignment of a float. So a
  * caller may switch between oneDNN's kernels and these without a reorder. Needs AVX-512 (f, vl, dq) or
  * AVX2 + FMA; nt_winograd_supported is false on other machines.
