@@ -132,7 +132,6 @@ static nt_status reduce(nt_buckets *b, const bucket *it)
     nt_phase_wait("all-reduce");
     if (nt_fault_point("step.reduce") == NT_FAULT_ERROR)
         NT_FAIL(NT_ERR_UNAVAILABLE, "fault point step.reduce: no reduction");
-    NT_TRY(nt_backend_sync(backend));
     NT_TRY(nt_comm_all_reduce(b->comm, grad_at(b, it->begin), it->end - it->begin, backend->ops->real));
     NT_TRY(nt_comm_wait(b->comm));
     nt_phase_enter("backward");

@@ -6,6 +6,7 @@
 #include "dist/comm.h"
 
 #include "core/fault.h"
+#include "core/log.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -83,6 +84,7 @@ nt_status nt_comm_create(nt_comm **out)
     comm->size = comm->local_size = 1;
     if (gethostname(comm->host, sizeof comm->host - 1) != 0) strcpy(comm->host, "unknown host");
     comm->ops = find_ops(nt_comm_launched() ? "mpi" : "self");
+    comm->gradient = comm->ops->gradient;
     nt_status status = start(comm);
     if (status != NT_OK) {
         nt_comm_destroy(comm);
@@ -96,13 +98,50 @@ void nt_comm_destroy(nt_comm *comm)
 {
     if (!comm) return;
     (void)nt_fault_point("comm.finalize");
+    nt_comm_detach(comm);
     comm->ops->destroy(comm);
     free(comm);
 }
 
-void nt_comm_attach(nt_comm *comm, nt_backend *backend)
+/* Makes it comm's gradient plane on all ranks, or on none. */
+static nt_status start_plane(nt_comm *comm, const nt_gradient_ops *plane)
 {
+    comm->gradient = plane;
+    NT_TRY(nt_comm_agree(comm, plane->create ? plane->create(comm) : NT_OK));
+    return NT_OK;
+}
+
+static nt_status attach_device(nt_comm *comm)
+{
+    if (!nt_comm_nccl.missing) {
+        NT_TRY(start_plane(comm, &nt_comm_nccl));
+        return NT_OK;
+    }
+    if (comm->rank == 0)
+        nt_warn("%s: gradients go through host memory and %s, which is slow", nt_comm_nccl.missing,
+                nt_comm_version());
+    NT_TRY(start_plane(comm, &nt_comm_staged));
+    return NT_OK;
+}
+
+nt_status nt_comm_attach(nt_comm *comm, nt_backend *backend)
+{
+    nt_comm_detach(comm);
     comm->backend = backend;
+    comm->gradient = comm->size > 1 ? comm->ops->gradient : nt_comm_self.gradient;
+    if (backend->ops->host_memory || comm->size == 1) return NT_OK;
+    nt_status status = attach_device(comm);
+    if (status == NT_OK) return NT_OK;
+    nt_comm_detach(comm);
+    return nt_error_trail(status, __FILE__, __LINE__, __func__);
+}
+
+void nt_comm_detach(nt_comm *comm)
+{
+    if (comm->gradient && comm->gradient->destroy) comm->gradient->destroy(comm);
+    comm->gradient = comm->ops->gradient;
+    comm->gradient_state = NULL;
+    comm->backend = NULL;
 }
 
 /* What every collective on the gradient plane asks of its arguments. */
@@ -114,30 +153,29 @@ static nt_status check_buffer(const void *buffer, int64_t n, nt_dtype dtype)
     return NT_OK;
 }
 
-#define HAS_SLOT(comm, slot)                                                                                 \
-    NT_BUG_UNLESS((comm)->ops->slot, "communicator %s has no %s", (comm)->ops->name, #slot)
+#define HAS_SLOT(table, slot) NT_BUG_UNLESS((table)->slot, "communicator %s has no %s", (table)->name, #slot)
 
 nt_status nt_comm_all_reduce(nt_comm *comm, void *buffer, int64_t n, nt_dtype dtype)
 {
     NT_TRY(check_buffer(buffer, n, dtype));
-    HAS_SLOT(comm, all_reduce);
-    NT_TRY(comm->ops->all_reduce(comm, buffer, n, dtype));
+    HAS_SLOT(comm->gradient, all_reduce);
+    NT_TRY(comm->gradient->all_reduce(comm, buffer, n, dtype));
     return NT_OK;
 }
 
 nt_status nt_comm_reduce_scatter(nt_comm *comm, void *buffer, int64_t n, nt_dtype dtype)
 {
     NT_TRY(check_buffer(buffer, n, dtype));
-    HAS_SLOT(comm, reduce_scatter);
-    NT_TRY(comm->ops->reduce_scatter(comm, buffer, n, dtype));
+    HAS_SLOT(comm->gradient, reduce_scatter);
+    NT_TRY(comm->gradient->reduce_scatter(comm, buffer, n, dtype));
     return NT_OK;
 }
 
 nt_status nt_comm_all_gather(nt_comm *comm, void *buffer, int64_t n, nt_dtype dtype)
 {
     NT_TRY(check_buffer(buffer, n, dtype));
-    HAS_SLOT(comm, all_gather);
-    NT_TRY(comm->ops->all_gather(comm, buffer, n, dtype));
+    HAS_SLOT(comm->gradient, all_gather);
+    NT_TRY(comm->gradient->all_gather(comm, buffer, n, dtype));
     return NT_OK;
 }
 
@@ -151,22 +189,22 @@ static nt_status check_root(const nt_comm *comm, const void *data, size_t n_byte
 nt_status nt_comm_broadcast(nt_comm *comm, void *buffer, size_t n_bytes, int root)
 {
     NT_TRY(check_root(comm, buffer, n_bytes, root));
-    HAS_SLOT(comm, broadcast);
-    NT_TRY(comm->ops->broadcast(comm, buffer, n_bytes, root));
+    HAS_SLOT(comm->gradient, broadcast);
+    NT_TRY(comm->gradient->broadcast(comm, buffer, n_bytes, root));
     return NT_OK;
 }
 
 nt_status nt_comm_wait(nt_comm *comm)
 {
-    HAS_SLOT(comm, wait);
-    NT_TRY(comm->ops->wait(comm));
+    HAS_SLOT(comm->gradient, wait);
+    NT_TRY(comm->gradient->wait(comm));
     return NT_OK;
 }
 
 nt_status nt_comm_host_reduce(nt_comm *comm, double *values, int n, nt_reduce op)
 {
     NT_BUG_UNLESS(n >= 0 && (values || n == 0), "%d values at %p", n, (void *)values);
-    HAS_SLOT(comm, host_reduce);
+    HAS_SLOT(comm->ops, host_reduce);
     NT_TRY(comm->ops->host_reduce(comm, values, n, op));
     return NT_OK;
 }
@@ -174,20 +212,21 @@ nt_status nt_comm_host_reduce(nt_comm *comm, double *values, int n, nt_reduce op
 nt_status nt_comm_host_broadcast(nt_comm *comm, void *data, size_t n_bytes, int root)
 {
     NT_TRY(check_root(comm, data, n_bytes, root));
-    HAS_SLOT(comm, host_broadcast);
+    HAS_SLOT(comm->ops, host_broadcast);
     NT_TRY(comm->ops->host_broadcast(comm, data, n_bytes, root));
     return NT_OK;
 }
 
 nt_status nt_comm_barrier(nt_comm *comm)
 {
-    HAS_SLOT(comm, barrier);
+    HAS_SLOT(comm->ops, barrier);
     NT_TRY(comm->ops->barrier(comm));
     return NT_OK;
 }
 
 void nt_comm_abort(nt_comm *comm, int code)
 {
+    if (comm->gradient && comm->gradient->abort) comm->gradient->abort(comm);
     comm->ops->abort(comm, code);
 }
 

@@ -1,8 +1,10 @@
-/* Communicators: collectives over ranks, two planes.
+/* Communicators: collectives over ranks, in two planes that never mix.
  *
- * The gradient plane moves big buffers of the backend's real type in backend memory; the control plane moves
- * tiny host messages (agreement on errors, metrics, hashes). A communicator is a const nt_comm_ops in a file
- * of its own and a line in the list of dist/comm.c: `self` (one process; the template), `mpi` (host memory).
+ * The control plane moves tiny host messages (agreement on errors, metrics, hashes). It is a const
+ * nt_comm_ops in a file of its own and a line in the list of dist/comm.c: `self` (one process; the template),
+ * `mpi`. The gradient plane moves big buffers of the backend's real type in backend memory. It is a const
+ * nt_gradient_ops that nt_comm_attach chooses for the backend: the communicator's own where that is host
+ * memory; for a device `nccl`, or `staged` (through host memory) in a build without NCCL.
  * Callers use the nt_comm_* functions. */
 #ifndef NT_DIST_COMM_H
 #define NT_DIST_COMM_H
@@ -13,21 +15,34 @@ typedef struct nt_comm nt_comm;
 
 typedef enum nt_reduce { NT_REDUCE_SUM, NT_REDUCE_MIN, NT_REDUCE_MAX } nt_reduce;
 
-typedef struct nt_comm_ops {
+/* Gradient plane: collectives on memory of comm->backend, in place, n elements of dtype (NT_F32, NT_F64).
+ * Each comes after the work given to the backend so far, and may return before it is done: see wait. */
+typedef struct nt_gradient_ops {
     const char *name;
-    NT_MUST nt_status (*create)(nt_comm *comm);
-    void (*destroy)(nt_comm *comm);
-    /* Gradient plane: in place, n elements of dtype (NT_F32, NT_F64). May return before it is done: see wait.
-     */
+    const char *missing; /* why this build does not have it; NULL: it has, and the slots are there */
+    /* The collectives run beside backend work that is given after them; wait only orders later backend work
+     * after all of them, and keeps the host for nothing. False: they are done when they return. */
+    bool overlaps;
+    NT_MUST nt_status (*create)(nt_comm *comm); /* collective; comm->backend is set. Optional */
+    void (*destroy)(nt_comm *comm);             /* collective on a healthy job. Optional */
     NT_MUST nt_status (*all_reduce)(nt_comm *comm, void *buffer, int64_t n, nt_dtype dtype);
     NT_MUST nt_status (*reduce_scatter)(nt_comm *comm, void *buffer, int64_t n,
                                         nt_dtype dtype); /* rank r keeps its part summed, see nt_comm_part */
     NT_MUST nt_status (*all_gather)(nt_comm *comm, void *buffer, int64_t n,
                                     nt_dtype dtype); /* inverse of the above */
     NT_MUST nt_status (*broadcast)(nt_comm *comm, void *buffer, size_t n_bytes, int root);
-    /* Everything started on the gradient plane is done and visible to the backend. */
+    /* Everything started is visible to the backend work that is given from now on. */
     NT_MUST nt_status (*wait)(nt_comm *comm);
-    /* Control plane, blocking. */
+    /* Gives up what is under way, from any thread; returns within seconds. Optional. */
+    void (*abort)(nt_comm *comm);
+} nt_gradient_ops;
+
+/* The control plane, blocking, and the job as a whole. */
+typedef struct nt_comm_ops {
+    const char *name;
+    const nt_gradient_ops *gradient; /* for host memory */
+    NT_MUST nt_status (*create)(nt_comm *comm);
+    void (*destroy)(nt_comm *comm);
     NT_MUST nt_status (*host_reduce)(nt_comm *comm, double *values, int n,
                                      nt_reduce op); /* all-reduce, in place, fixed order */
     NT_MUST nt_status (*host_broadcast)(nt_comm *comm, void *data, size_t n_bytes, int root);
@@ -38,11 +53,12 @@ typedef struct nt_comm_ops {
 
 struct nt_comm {
     const nt_comm_ops *ops;
-    int rank, size;             /* of the job */
-    int local_rank, local_size; /* among the ranks of this host */
+    const nt_gradient_ops *gradient; /* ops->gradient until a device is attached */
+    int rank, size;                  /* of the job */
+    int local_rank, local_size;      /* among the ranks of this host */
     char host[64];
     nt_backend *backend; /* set by nt_comm_attach; the memory the gradient plane works on */
-    void *state;
+    void *state, *gradient_state;
 };
 
 /* Whether this process was started by mpirun or srun (Open MPI, PMIx, PMI variables in the environment). */
@@ -52,7 +68,12 @@ bool nt_comm_launched(void);
  * milliseconds). Every rank calls it first. NT_ERR_UNAVAILABLE if MPI cannot start. */
 NT_MUST nt_status nt_comm_create(nt_comm **out);
 void nt_comm_destroy(nt_comm *comm); /* collective on a healthy job; finalises MPI */
-void nt_comm_attach(nt_comm *comm, nt_backend *backend);
+
+/* Chooses and starts the gradient plane for the memory of this backend. Collective, and all ranks return the
+ * same. */
+NT_MUST nt_status nt_comm_attach(nt_comm *comm, nt_backend *backend);
+/* Ends the gradient plane; before the backend is destroyed. */
+void nt_comm_detach(nt_comm *comm);
 
 NT_MUST nt_status nt_comm_all_reduce(nt_comm *comm, void *buffer, int64_t n, nt_dtype dtype);
 NT_MUST nt_status nt_comm_reduce_scatter(nt_comm *comm, void *buffer, int64_t n, nt_dtype dtype);
@@ -62,7 +83,7 @@ NT_MUST nt_status nt_comm_wait(nt_comm *comm);
 NT_MUST nt_status nt_comm_host_reduce(nt_comm *comm, double *values, int n, nt_reduce op);
 NT_MUST nt_status nt_comm_host_broadcast(nt_comm *comm, void *data, size_t n_bytes, int root);
 NT_MUST nt_status nt_comm_barrier(nt_comm *comm);
-void nt_comm_abort(nt_comm *comm, int code);
+void nt_comm_abort(nt_comm *comm, int code); /* from any thread */
 
 /* Rank's part of n things: [*begin, *end), sizes differ by at most one. */
 void nt_comm_part(int64_t n, int rank, int size, int64_t *begin, int64_t *end);
@@ -80,5 +101,6 @@ NT_MUST nt_status nt_comm_same(nt_comm *comm, const void *data, size_t n_bytes, 
 const char *nt_comm_version(void);
 
 extern const nt_comm_ops nt_comm_self, nt_comm_mpi;
+extern const nt_gradient_ops nt_comm_staged, nt_comm_nccl;
 
 #endif

@@ -209,18 +209,17 @@ static MPI_Datatype mpi_type(nt_dtype dtype)
     return dtype == NT_F64 ? MPI_DOUBLE : MPI_FLOAT;
 }
 
-static nt_status check_host_memory(const nt_comm *comm)
+/* What the backend was given so far is in the buffer. */
+static nt_status work_done(nt_comm *comm)
 {
-    NT_BUG_UNLESS(!comm->backend || comm->backend->ops->host_memory,
-                  "communicator mpi works on host memory, which backend %s has not",
-                  comm->backend->ops->name);
+    if (comm->backend) NT_TRY(nt_backend_sync(comm->backend));
     return NT_OK;
 }
 
 static nt_status mpi_all_reduce(nt_comm *comm, void *buffer, int64_t n, nt_dtype dtype)
 {
     mpi_state *s = comm->state;
-    NT_TRY(check_host_memory(comm));
+    NT_TRY(work_done(comm));
     size_t elem_bytes = nt_dtype_bytes(dtype);
     int64_t piece = PIECE_BYTES / (int64_t)elem_bytes;
     for (int64_t done = 0; done < n; done += piece) {
@@ -267,7 +266,7 @@ static char *turn_at(const nt_comm *comm, void *buffer, int64_t n, int rank, int
 static nt_status mpi_reduce_scatter(nt_comm *comm, void *buffer, int64_t n, nt_dtype dtype)
 {
     mpi_state *s = comm->state;
-    NT_TRY(check_host_memory(comm));
+    NT_TRY(work_done(comm));
     size_t elem_bytes = nt_dtype_bytes(dtype);
     for (int64_t turn = 0; plan_turn(comm, n, turn, elem_bytes) > 0; turn++) {
         for (int rank = 0; rank < comm->size; rank++)
@@ -282,7 +281,7 @@ static nt_status mpi_reduce_scatter(nt_comm *comm, void *buffer, int64_t n, nt_d
 static nt_status mpi_all_gather(nt_comm *comm, void *buffer, int64_t n, nt_dtype dtype)
 {
     mpi_state *s = comm->state;
-    NT_TRY(check_host_memory(comm));
+    NT_TRY(work_done(comm));
     size_t elem_bytes = nt_dtype_bytes(dtype);
     for (int64_t turn = 0; plan_turn(comm, n, turn, elem_bytes) > 0; turn++) {
         MPI_TRY(MPI_Allgatherv,
@@ -308,7 +307,7 @@ static nt_status broadcast_on(MPI_Comm plane, void *data, size_t n_bytes, int ro
 
 static nt_status mpi_broadcast(nt_comm *comm, void *buffer, size_t n_bytes, int root)
 {
-    NT_TRY(check_host_memory(comm));
+    NT_TRY(work_done(comm));
     NT_TRY(broadcast_on(((mpi_state *)comm->state)->gradient, buffer, n_bytes, root));
     return NT_OK;
 }
@@ -381,15 +380,20 @@ const char *nt_comm_version(void)
     return text;
 }
 
-const nt_comm_ops nt_comm_mpi = {
+static const nt_gradient_ops mpi_gradient = {
     .name = "mpi",
-    .create = mpi_create,
-    .destroy = mpi_destroy,
     .all_reduce = mpi_all_reduce,
     .reduce_scatter = mpi_reduce_scatter,
     .all_gather = mpi_all_gather,
     .broadcast = mpi_broadcast,
     .wait = mpi_wait,
+};
+
+const nt_comm_ops nt_comm_mpi = {
+    .name = "mpi",
+    .gradient = &mpi_gradient,
+    .create = mpi_create,
+    .destroy = mpi_destroy,
     .host_reduce = mpi_host_reduce,
     .host_broadcast = mpi_host_broadcast,
     .barrier = mpi_barrier,

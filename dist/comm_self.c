@@ -1,5 +1,6 @@
-/* self: one process. Sums over one rank are what they were, so every collective is done when it is asked for.
- * This is the template for a new communicator: copy it, fill the slots, add a line to dist/comm.c.
+/* self: one process. Sums over one rank are what they were, so every collective is done when it is asked for,
+ * in whatever memory. This is the template for a new communicator: copy it, fill the slots of both planes,
+ * add a line to dist/comm.c.
  *
  * Contract of the slots: dist/comm.h. A gradient-plane buffer is memory of comm->backend and is worked on in
  * place. */
@@ -49,15 +50,20 @@ static void self_abort(nt_comm *comm, int code)
     (void)comm, (void)code;
 }
 
-const nt_comm_ops nt_comm_self = {
+static const nt_gradient_ops self_gradient = {
     .name = "self",
-    .create = self_create,
-    .destroy = self_destroy,
     .all_reduce = self_reduce,
     .reduce_scatter = self_reduce,
     .all_gather = self_reduce,
     .broadcast = self_broadcast,
     .wait = self_wait,
+};
+
+const nt_comm_ops nt_comm_self = {
+    .name = "self",
+    .gradient = &self_gradient,
+    .create = self_create,
+    .destroy = self_destroy,
     .host_reduce = self_host_reduce,
     .host_broadcast = self_broadcast,
     .barrier = self_wait,

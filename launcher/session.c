@@ -131,10 +131,21 @@ static nt_status make_backend(nt_session *session, const char *device)
     return NT_OK;
 }
 
+/* The gradient plane for the backend. */
+static nt_status attach(nt_session *session)
+{
+    nt_phase_wait("start of the collectives");
+    nt_status status = nt_comm_attach(session->comm, session->backend);
+    session->agreed = status != NT_OK;
+    nt_phase_enter("set-up");
+    NT_TRY(status);
+    return NT_OK;
+}
+
 nt_status nt_session_open_backend(nt_session *session)
 {
     NT_TRY(nt_session_agree(session, make_backend(session, nt_run_devices[session->run->device])));
-    nt_comm_attach(session->comm, session->backend);
+    NT_TRY(attach(session));
     return NT_OK;
 }
 
@@ -145,7 +156,7 @@ nt_status nt_session_open_backend_or_cpu(nt_session *session)
     nt_error_clear();
     session->agreed = false;
     NT_TRY(nt_session_agree(session, make_backend(session, "cpu")));
-    nt_comm_attach(session->comm, session->backend);
+    NT_TRY(attach(session));
     return NT_OK;
 }
 
@@ -220,6 +231,7 @@ void nt_session_end(nt_session *session)
     nt_feed_destroy(session->train_feed);
     nt_feed_destroy(session->valid_feed);
     nt_net_destroy(session->net);
+    if (session->comm) nt_comm_detach(session->comm);
     if (session->tuning) nt_tuning_destroy(session->tuning);
     nt_backend_destroy(session->backend);
     if (session->model) nt_model_destroy(session->model);

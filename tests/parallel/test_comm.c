@@ -227,6 +227,54 @@ static void fault_96_sums_have_the_same_bits(nt_comm *comm)
     }
 }
 
+/* A backend whose memory is host memory, and which says that it is not: what `staged` needs of a device. */
+static nt_backend *make_device(nt_comm *comm, nt_backend_ops *ops)
+{
+    nt_backend *backend;
+    EXPECT_OK(comm, nt_backend_create(&backend, "ref", &(nt_backend_options){.threads = 1}));
+    *ops = *backend->ops;
+    ops->host_memory = false;
+    backend->ops = ops;
+    return backend;
+}
+
+/* All collectives again, through the host. */
+static void test_staged(nt_comm *comm)
+{
+    nt_backend_ops ops;
+    nt_backend *backend = make_device(comm, &ops);
+    comm->backend = backend;
+    comm->gradient = &nt_comm_staged;
+    EXPECT_OK(comm, nt_comm_staged.create(comm));
+    test_all_reduce(comm);
+    test_scatter_gather(comm);
+    test_broadcast(comm);
+    fault_96_sums_have_the_same_bits(comm);
+    nt_comm_detach(comm);
+    nt_backend_destroy(backend);
+}
+
+/* Host memory is the communicator's own business; a device needs a plane, unless there is nobody to talk to.
+ */
+static void test_attach(nt_comm *comm)
+{
+    nt_backend_ops ops;
+    nt_backend *device = make_device(comm, &ops), *host;
+    EXPECT_OK(comm, nt_backend_create(&host, "ref", &(nt_backend_options){.threads = 1}));
+    EXPECT_OK(comm, nt_comm_attach(comm, host));
+    EXPECT(comm, comm->backend == host, "not attached");
+    EXPECT(comm, comm->size == 1 || comm->gradient == comm->ops->gradient, "plane %s", comm->gradient->name);
+    if (nt_comm_nccl.missing || comm->size == 1) {
+        EXPECT_OK(comm, nt_comm_attach(comm, device));
+        const char *expected = comm->size == 1 ? "self" : "staged";
+        EXPECT(comm, strcmp(comm->gradient->name, expected) == 0, "plane %s", comm->gradient->name);
+    }
+    nt_comm_detach(comm);
+    EXPECT(comm, !comm->backend && comm->gradient == comm->ops->gradient, "still attached");
+    nt_backend_destroy(device);
+    nt_backend_destroy(host);
+}
+
 static nt_status fail_as(nt_status status, const char *words, int rank)
 {
     NT_FAIL(status, "%s %d", words, rank);
@@ -347,6 +395,8 @@ int main(void)
         {"host_reduce_extremes", test_host_reduce_extremes},
         {"fault_93_extremes_keep_nan", fault_93_extremes_keep_nan},
         {"fault_96_sums_have_the_same_bits", fault_96_sums_have_the_same_bits},
+        {"staged", test_staged},
+        {"attach", test_attach},
         {"agree_on_success", test_agree_on_success},
         {"agree_on_one_failure", test_agree_on_one_failure},
         {"agree_lowest_rank_speaks", test_agree_lowest_rank_speaks},

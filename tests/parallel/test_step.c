@@ -295,6 +295,7 @@ static void fault_93_broken_statistic(nt_comm *comm)
 /* A communicator that counts what is asked of it. */
 static struct {
     const nt_comm_ops *real;
+    const nt_gradient_ops *gradient;
     int64_t all_reduces, elems, host_reduces;
 } counted;
 
@@ -302,7 +303,7 @@ static nt_status counting_all_reduce(nt_comm *comm, void *buffer, int64_t n, nt_
 {
     counted.all_reduces++;
     counted.elems += n;
-    return counted.real->all_reduce(comm, buffer, n, dtype);
+    return counted.gradient->all_reduce(comm, buffer, n, dtype);
 }
 
 static nt_status counting_host_reduce(nt_comm *comm, double *values, int n, nt_reduce op)
@@ -314,18 +315,22 @@ static nt_status counting_host_reduce(nt_comm *comm, double *values, int n, nt_r
 static void fault_102_all_ranks_make_the_same_calls(nt_comm *comm)
 {
     nt_comm_ops ops = *comm->ops;
+    nt_gradient_ops gradient = *comm->gradient;
     counted.real = comm->ops;
-    ops.all_reduce = counting_all_reduce;
+    counted.gradient = comm->gradient;
+    gradient.all_reduce = counting_all_reduce;
     ops.host_reduce = counting_host_reduce;
     toy_options options = {.backend = "ref", .pieces = 3, .nan_sample = -1, .bucket_mb = 0.001};
     EXPECT_OK(comm, toy_create(&job, comm, &options));
     for (int64_t step = 0; step < 2 * TOY_BATCHES; step++) {
         counted.all_reduces = counted.elems = counted.host_reduces = 0;
         comm->ops = &ops;
+        comm->gradient = &gradient;
         nt_step_result result;
         double loss;
         nt_status status = toy_step(&job, step, &result, &loss);
         comm->ops = counted.real;
+        comm->gradient = counted.gradient;
         EXPECT_OK(comm, status);
         int64_t calls[3] = {counted.all_reduces, counted.elems, counted.host_reduces}, first;
         EXPECT_OK(comm, nt_comm_same(comm, calls, sizeof calls, "the number of collective calls"));

@@ -22,7 +22,8 @@ static const char batchnorm_graph[] =
 
 nt_comm toy_alone(void)
 {
-    return (nt_comm){.ops = &nt_comm_self, .size = 1, .local_size = 1, .host = "here"};
+    return (nt_comm){
+        .ops = &nt_comm_self, .gradient = nt_comm_self.gradient, .size = 1, .local_size = 1, .host = "here"};
 }
 
 /* A pattern per class, and noise. */
@@ -74,7 +75,7 @@ nt_status toy_create(toy *t, nt_comm *comm, const toy_options *options)
     make_data(t);
     NT_TRY(create_model(t));
     NT_TRY(create_net(t));
-    nt_comm_attach(comm, t->backend);
+    NT_TRY(nt_comm_attach(comm, t->backend));
     nt_step_options step_options = {
         .seed = 11, .nan_policy = options->nan_policy, .clip_norm = options->clip_norm};
     NT_TRY(nt_stepper_create(&t->stepper, t->net, comm, options->bucket_mb > 0 ? options->bucket_mb : 1,
@@ -86,6 +87,7 @@ void toy_destroy(toy *t)
 {
     nt_stepper_destroy(t->stepper);
     nt_net_destroy(t->net);
+    if (t->comm->backend == t->backend) nt_comm_detach(t->comm);
     nt_tuning_destroy(t->tuning);
     nt_backend_destroy(t->backend);
     nt_model_destroy(t->model);

@@ -1,0 +1,4 @@
+/* nccl in a build without it: a table that says so. nt_comm_attach then takes `staged`. */
+#include "dist/comm.h"
+
+const nt_gradient_ops nt_comm_nccl = {.name = "nccl", .missing = "this nntrain was built without NCCL"};
