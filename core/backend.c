@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const nt_backend_ops *const backends[] = {&nt_backend_ref, &nt_backend_ref64, &nt_backend_cpu};
+static const nt_backend_ops *const backends[] = {&nt_backend_ref, &nt_backend_ref64, &nt_backend_cpu,
+                                                 &nt_backend_cuda};
 
 const char *const *nt_backend_names(void)
 {
@@ -32,8 +33,6 @@ static const nt_backend_ops *find_backend(const char *name)
 nt_status nt_backend_create(nt_backend **out, const char *name, const nt_backend_options *options)
 {
     const nt_backend_ops *ops = find_backend(name);
-    NT_CHECK(ops || strcmp(name, "cuda") != 0, NT_ERR_UNAVAILABLE,
-             "this nntrain was built without CUDA; use device = cpu, or auto");
     const char *nearest = ops ? NULL : nt_text_nearest(name, nt_backend_names());
     NT_CHECK(ops, NT_ERR_CONFIG, "there is no device or backend '%s'%s%s%s", name,
              nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");

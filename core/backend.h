@@ -92,6 +92,6 @@ NT_MUST nt_status nt_op_forward(nt_op *op, const nt_pass *pass);
 NT_MUST nt_status nt_op_backward(nt_op *op, const nt_pass *pass);
 
 /* The tables, one per backend. */
-extern const nt_backend_ops nt_backend_ref, nt_backend_ref64, nt_backend_cpu;
+extern const nt_backend_ops nt_backend_ref, nt_backend_ref64, nt_backend_cpu, nt_backend_cuda;
 
 #endif

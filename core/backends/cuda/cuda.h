@@ -1,0 +1,50 @@
+/* What the files of the cuda backend share. No vendor header: operations are plain C against kernels.h and
+ * the functions below; only files that call the runtime itself include cuda_runtime.h.
+ *
+ * Device memory is plain row-major NCHW everywhere (layout NULL). All work of a pass goes to the stream
+ * `compute`, in order; what kernels have to know about a pass lies in device memory at a fixed address
+ * (nt_cuda_pass), so that a recorded step can be replayed with other numbers.
+ *
+ * To add an operation: a file op_<kind>.c with a const nt_op_impl nt_cuda_<kind>, a line in NT_CUDA_OPS, a
+ * test. */
+#ifndef NT_CORE_BACKENDS_CUDA_CUDA_H
+#define NT_CORE_BACKENDS_CUDA_CUDA_H
+
+#include "core/backend.h"
+#include "core/backends/cuda/kernels.h"
+
+typedef struct nt_cuda { /* backend->state */
+    nt_cuda_stream compute, comm, copy;
+    struct nt_cuda_blas *blas;
+    const nt_cuda_pass *pass; /* device memory, fixed address */
+    const int64_t *sample;    /* device memory, (largest n), fixed address */
+    int *data_error;          /* device memory: {1 + op id, label} of the first bad class label, 0: none */
+    int device, sm_count;
+    bool debug_sync;
+} nt_cuda;
+
+static inline nt_cuda *nt_cuda_of(const nt_op *op)
+{
+    return op->backend->state;
+}
+
+/* The operations, in the order of core/layer.c. */
+#define NT_CUDA_OPS(X)
+
+#define NT_CUDA_DECLARE(kind) extern const nt_op_impl nt_cuda_##kind;
+NT_CUDA_OPS(NT_CUDA_DECLARE)
+
+/* The status of a launch or call that returned `code` (a cudaError_t; 0 is success); `what` names the kernel
+ * or the call. With debug_sync waits for the compute stream first, so that a kernel that fails is named
+ * itself and not the next caller. */
+NT_MUST nt_status nt_cuda_check(nt_backend *backend, int code, const char *what);
+
+/* The same for a launch of an operation: the message names its layer too. */
+NT_MUST nt_status nt_cuda_check_op(const nt_op *op, int code, const char *what);
+
+/* NT_CUDA_TRY(backend, "cast", nt_cuda_cast(...)) */
+#define NT_CUDA_TRY(backend, what, call) NT_TRY(nt_cuda_check((backend), (int)(call), (what)))
+/* NT_CUDA_RUN(op, "relu forward", nt_cuda_activation(...)) */
+#define NT_CUDA_RUN(op, what, call) NT_TRY(nt_cuda_check_op((op), (int)(call), (what)))
+
+#endif
