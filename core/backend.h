@@ -58,6 +58,13 @@ struct nt_backend {
     const nt_backend_ops *ops;
     nt_backend_options options;
     void *state;
+    /* Devices, set by create(): what they are called, and what tells one from every other (a UUID). */
+    char device_name[96], device_id[64];
+    /* Called again and again while the host waits for the device, by every wait of the backend; a failure ends
+     * the wait and is what the waiting call returns. Set by whoever has work on the device that can fail or
+     * hang without the device knowing (dist/comm_nccl.c); NULL: nobody. */
+    nt_status (*poll)(void *arg);
+    void *poll_arg;
 };
 
 /* name: "ref", "ref64", "cpu", "cuda" or "auto" (cuda if built and a device is there, else cpu).
