@@ -84,10 +84,6 @@ foreach(list nt_nccl_sources nt_no_nccl_sources)
   endif()
 endforeach()
 
-if(NOT nt_nccl_sources)
-  set(nt_nccl_sources ${nt_no_nccl_sources})
-endif()
-
 # The object library that every executable of the product links: nt_device.
 if(NT_CUDA_WHY)
   message(STATUS "CUDA backend: no (${NT_CUDA_WHY})")

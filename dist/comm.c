@@ -7,17 +7,26 @@
 
 #include "core/fault.h"
 #include "core/log.h"
+#include "dist/devices.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <xxhash.h>
 
+#define INIT_TIMEOUT_S 300
+
 /* One line per communicator. */
 static const nt_comm_ops *const comms[] = {&nt_comm_self, &nt_comm_mpi};
 
 /* Set by mpirun (Open MPI, MPICH's Hydra) and by srun with a PMI plugin. */
 static const char *const launch_variables[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"};
+
+int nt_comm_init_timeout_s(void)
+{
+    const char *text = getenv("NNTRAIN_INIT_TIMEOUT");
+    return text && atoi(text) > 0 ? atoi(text) : INIT_TIMEOUT_S;
+}
 
 bool nt_comm_launched(void)
 {
@@ -107,12 +116,14 @@ void nt_comm_destroy(nt_comm *comm)
 static nt_status start_plane(nt_comm *comm, const nt_gradient_ops *plane)
 {
     comm->gradient = plane;
+    (void)nt_fault_point("comm.attach");
     NT_TRY(nt_comm_agree(comm, plane->create ? plane->create(comm) : NT_OK));
     return NT_OK;
 }
 
 static nt_status attach_device(nt_comm *comm)
 {
+    NT_TRY(nt_devices_check(comm));
     if (!nt_comm_nccl.missing) {
         NT_TRY(start_plane(comm, &nt_comm_nccl));
         return NT_OK;
@@ -274,6 +285,7 @@ static void take_outcome(nt_status mine, nt_error *out)
 
 nt_status nt_comm_agree(nt_comm *comm, nt_status mine)
 {
+    if (comm->unreachable) return mine;
     nt_error error;
     take_outcome(mine, &error);
     report theirs = {.error.status = NT_OK};

@@ -58,6 +58,7 @@ struct nt_comm {
     int local_rank, local_size;      /* among the ranks of this host */
     char host[64];
     nt_backend *backend; /* set by nt_comm_attach; the memory the gradient plane works on */
+    bool unreachable;    /* another rank has not answered in time: nothing is agreed on any more */
     void *state, *gradient_state;
 };
 
@@ -69,8 +70,9 @@ bool nt_comm_launched(void);
 NT_MUST nt_status nt_comm_create(nt_comm **out);
 void nt_comm_destroy(nt_comm *comm); /* collective on a healthy job; finalises MPI */
 
-/* Chooses and starts the gradient plane for the memory of this backend. Collective, and all ranks return the
- * same. */
+/* Chooses and starts the gradient plane for the memory of this backend, and refuses devices that two ranks
+ * share. Collective, and all ranks return the same, unless one of them does not answer (comm->unreachable).
+ */
 NT_MUST nt_status nt_comm_attach(nt_comm *comm, nt_backend *backend);
 /* Ends the gradient plane; before the backend is destroyed. */
 void nt_comm_detach(nt_comm *comm);
@@ -96,6 +98,9 @@ NT_MUST nt_status nt_comm_agree(nt_comm *comm, nt_status mine);
 /* All ranks must hold the same bytes: NT_ERR_CONFIG naming `what` and the first rank that differs otherwise.
  */
 NT_MUST nt_status nt_comm_same(nt_comm *comm, const void *data, size_t n_bytes, const char *what);
+
+/* Seconds that ranks wait for each other while the job starts: NNTRAIN_INIT_TIMEOUT, or 300. */
+int nt_comm_init_timeout_s(void);
 
 /* The MPI library this was built with and runs on: "Open MPI 4.1.4". */
 const char *nt_comm_version(void);

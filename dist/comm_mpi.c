@@ -26,7 +26,6 @@
 #define PIECE_BYTES      ((int64_t)2 << 20) /* of the gradient plane */
 #define BROADCAST_BYTES  ((size_t)1 << 30)  /* below INT_MAX */
 #define GATHERED_VALUES  8192               /* of the control plane, all ranks together */
-#define INIT_TIMEOUT_S   300                /* NNTRAIN_INIT_TIMEOUT overrides it */
 #define ABORT_DEADLINE_S 10
 
 typedef struct mpi_state {
@@ -89,8 +88,7 @@ static void *deadline_run(void *arg)
 
 static nt_status deadline_start(deadline *d)
 {
-    const char *text = getenv("NNTRAIN_INIT_TIMEOUT");
-    d->seconds = text && atoi(text) > 0 ? atoi(text) : INIT_TIMEOUT_S;
+    d->seconds = nt_comm_init_timeout_s();
     d->done = false;
     pthread_condattr_t attr;
     NT_CHECK(pthread_mutex_init(&d->lock, NULL) == 0 && pthread_condattr_init(&attr) == 0 &&

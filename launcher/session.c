@@ -136,7 +136,7 @@ static nt_status attach(nt_session *session)
 {
     nt_phase_wait("start of the collectives");
     nt_status status = nt_comm_attach(session->comm, session->backend);
-    session->agreed = status != NT_OK;
+    session->agreed = status != NT_OK && !session->comm->unreachable;
     nt_phase_enter("set-up");
     NT_TRY(status);
     return NT_OK;

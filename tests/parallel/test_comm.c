@@ -3,7 +3,9 @@
  * the oracle is the sum in the order of ranks, and the comparison is of bits. */
 #include "parallel.h"
 
+#include "core/log.h"
 #include "core/rng.h"
+#include "dist/devices.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -275,6 +277,46 @@ static void test_attach(nt_comm *comm)
     nt_backend_destroy(host);
 }
 
+/* Device numbers say nothing about devices, ids do; hosts are all the same here. */
+static void fault_97_two_ranks_on_one_device(nt_comm *comm)
+{
+    nt_backend_ops ops;
+    comm->backend = make_device(comm, &ops);
+    char *id = comm->backend->device_id, *name = comm->backend->device_name;
+    EXPECT_OK(comm, nt_devices_check(comm)); /* nobody knows anything */
+    strcpy(name, "toy GPU");
+    snprintf(id, sizeof comm->backend->device_id, "GPU-%d", comm->rank);
+    EXPECT_OK(comm, nt_devices_check(comm));
+    for (int bad = 1; bad < comm->size; bad++) { /* the last rank has that of the one in front of `bad` */
+        snprintf(id, sizeof comm->backend->device_id, "GPU-%d",
+                 comm->rank == comm->size - 1 ? bad - 1 : comm->rank);
+        nt_status got = nt_devices_check(comm);
+        char words[256];
+        snprintf(words, sizeof words, "ranks %d and %d on %s have the same device, toy GPU (GPU-%d), ",
+                 bad - 1, comm->size - 1, comm->host, bad - 1);
+        EXPECT(comm, got == NT_ERR_UNAVAILABLE, "status %d", (int)got);
+        EXPECT(comm, strncmp(nt_error_last()->message, words, strlen(words)) == 0, "message '%s'",
+               nt_error_last()->message);
+        nt_error_clear();
+    }
+    nt_backend_destroy(comm->backend);
+    nt_comm_detach(comm);
+}
+
+/* It works, so it is not refused; rank 0 says it once. */
+static void fault_98_devices_of_two_kinds(nt_comm *comm)
+{
+    nt_backend_ops ops;
+    comm->backend = make_device(comm, &ops);
+    snprintf(comm->backend->device_name, sizeof comm->backend->device_name, "toy GPU %d", comm->rank / 2);
+    int before = nt_log_warnings();
+    EXPECT_OK(comm, nt_devices_check(comm));
+    int expected = comm->rank == 0 && comm->size > 2;
+    EXPECT(comm, nt_log_warnings() - before == expected, "%d warnings", nt_log_warnings() - before);
+    nt_backend_destroy(comm->backend);
+    nt_comm_detach(comm);
+}
+
 static nt_status fail_as(nt_status status, const char *words, int rank)
 {
     NT_FAIL(status, "%s %d", words, rank);
@@ -397,6 +439,8 @@ int main(void)
         {"fault_96_sums_have_the_same_bits", fault_96_sums_have_the_same_bits},
         {"staged", test_staged},
         {"attach", test_attach},
+        {"fault_97_two_ranks_on_one_device", fault_97_two_ranks_on_one_device},
+        {"fault_98_devices_of_two_kinds", fault_98_devices_of_two_kinds},
         {"agree_on_success", test_agree_on_success},
         {"agree_on_one_failure", test_agree_on_one_failure},
         {"agree_lowest_rank_speaks", test_agree_lowest_rank_speaks},
