@@ -7,6 +7,7 @@
 
 #include "core/fault.h"
 #include "core/log.h"
+#include "dist/call_check.h"
 #include "dist/devices.h"
 
 #include <stdlib.h>
@@ -170,6 +171,8 @@ nt_status nt_comm_all_reduce(nt_comm *comm, void *buffer, int64_t n, nt_dtype dt
 {
     NT_TRY(check_buffer(buffer, n, dtype));
     HAS_SLOT(comm->gradient, all_reduce);
+    if (nt_fault_point("comm.skip") == NT_FAULT_ERROR) return NT_OK;
+    NT_TRY(nt_call_check(comm, "all-reduce", n, dtype));
     NT_TRY(comm->gradient->all_reduce(comm, buffer, n, dtype));
     return NT_OK;
 }
@@ -178,6 +181,7 @@ nt_status nt_comm_reduce_scatter(nt_comm *comm, void *buffer, int64_t n, nt_dtyp
 {
     NT_TRY(check_buffer(buffer, n, dtype));
     HAS_SLOT(comm->gradient, reduce_scatter);
+    NT_TRY(nt_call_check(comm, "reduce-scatter", n, dtype));
     NT_TRY(comm->gradient->reduce_scatter(comm, buffer, n, dtype));
     return NT_OK;
 }
@@ -186,6 +190,7 @@ nt_status nt_comm_all_gather(nt_comm *comm, void *buffer, int64_t n, nt_dtype dt
 {
     NT_TRY(check_buffer(buffer, n, dtype));
     HAS_SLOT(comm->gradient, all_gather);
+    NT_TRY(nt_call_check(comm, "all-gather", n, dtype));
     NT_TRY(comm->gradient->all_gather(comm, buffer, n, dtype));
     return NT_OK;
 }
@@ -201,6 +206,7 @@ nt_status nt_comm_broadcast(nt_comm *comm, void *buffer, size_t n_bytes, int roo
 {
     NT_TRY(check_root(comm, buffer, n_bytes, root));
     HAS_SLOT(comm->gradient, broadcast);
+    NT_TRY(nt_call_check(comm, "broadcast", (int64_t)n_bytes, root));
     NT_TRY(comm->gradient->broadcast(comm, buffer, n_bytes, root));
     return NT_OK;
 }
@@ -216,6 +222,7 @@ nt_status nt_comm_host_reduce(nt_comm *comm, double *values, int n, nt_reduce op
 {
     NT_BUG_UNLESS(n >= 0 && (values || n == 0), "%d values at %p", n, (void *)values);
     HAS_SLOT(comm->ops, host_reduce);
+    NT_TRY(nt_call_check(comm, "host reduction", n, (int)op));
     NT_TRY(comm->ops->host_reduce(comm, values, n, op));
     return NT_OK;
 }
@@ -224,6 +231,7 @@ nt_status nt_comm_host_broadcast(nt_comm *comm, void *data, size_t n_bytes, int 
 {
     NT_TRY(check_root(comm, data, n_bytes, root));
     HAS_SLOT(comm->ops, host_broadcast);
+    NT_TRY(nt_call_check(comm, "host broadcast", (int64_t)n_bytes, root));
     NT_TRY(comm->ops->host_broadcast(comm, data, n_bytes, root));
     return NT_OK;
 }
@@ -231,6 +239,7 @@ nt_status nt_comm_host_broadcast(nt_comm *comm, void *data, size_t n_bytes, int 
 nt_status nt_comm_barrier(nt_comm *comm)
 {
     HAS_SLOT(comm->ops, barrier);
+    NT_TRY(nt_call_check(comm, "barrier", 0, 0));
     NT_TRY(comm->ops->barrier(comm));
     return NT_OK;
 }

@@ -317,6 +317,29 @@ static void fault_98_devices_of_two_kinds(nt_comm *comm)
     nt_comm_detach(comm);
 }
 
+/* One rank leaves out an all-reduce; what it calls next, of the other plane or of the same form, meets it. */
+static void fault_86_one_call_less(nt_comm *comm)
+{
+    float x[2] = {1, 1};
+    double value = 1;
+    int bad = comm->size - 1;
+    comm->checks = true;
+    EXPECT_OK(comm, nt_comm_all_reduce(comm, x, 2, NT_F32));
+    for (int same = 0; same < 2 && bad > 0; same++) {
+        nt_status status = NT_OK;
+        if (comm->rank != bad) status = nt_comm_all_reduce(comm, x, 2, NT_F32);
+        if (status == NT_OK && same) status = nt_comm_all_reduce(comm, x, 2, NT_F32);
+        if (status == NT_OK) status = nt_comm_host_reduce(comm, &value, 1, NT_REDUCE_SUM);
+        EXPECT(comm, status == NT_ERR_BUG, "status %d", (int)status);
+        char words[160];
+        snprintf(words, sizeof words, "and rank %d on %s makes a host reduction of 1 (0), its call number ",
+                 bad, comm->host);
+        EXPECT(comm, strstr(nt_error_last()->message, words), "message '%s'", nt_error_last()->message);
+        nt_error_clear();
+    }
+    comm->checks = false;
+}
+
 static nt_status fail_as(nt_status status, const char *words, int rank)
 {
     NT_FAIL(status, "%s %d", words, rank);
@@ -439,6 +462,7 @@ int main(void)
         {"fault_96_sums_have_the_same_bits", fault_96_sums_have_the_same_bits},
         {"staged", test_staged},
         {"attach", test_attach},
+        {"fault_86_one_call_less", fault_86_one_call_less},
         {"fault_97_two_ranks_on_one_device", fault_97_two_ranks_on_one_device},
         {"fault_98_devices_of_two_kinds", fault_98_devices_of_two_kinds},
         {"agree_on_success", test_agree_on_success},
