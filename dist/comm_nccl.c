@@ -235,7 +235,9 @@ static nt_status begin(nt_comm *comm, ncclUniqueId id)
     bool late;
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;
+    lock_comm(s);
     ncclResult_t code = ncclCommInitRankConfig(&s->comm, comm->size, id, comm->rank, &config);
+    unlock_comm(s);
     NT_TRY(settle(comm, code == ncclSuccess ? ncclInProgress : code, "connecting the ranks", until, &late));
     if (late) return too_late(comm, seconds);
     return NT_OK;
@@ -253,6 +255,15 @@ static nt_status nccl_poll(void *arg)
                        "or cannot be reached");
 }
 
+/* Captured on all ranks, or treated as captured on none. */
+static nt_status nccl_agree(void *arg, bool *captured)
+{
+    double all = *captured;
+    NT_TRY(nt_comm_host_reduce(arg, &all, 1, NT_REDUCE_MIN));
+    *captured = all != 0;
+    return NT_OK;
+}
+
 static nt_status nccl_create(nt_comm *comm)
 {
     ncclUniqueId id;
@@ -263,19 +274,26 @@ static nt_status nccl_create(nt_comm *comm)
     nccl_state *s = comm->gradient_state;
     s->healthy = true;
     comm->backend->poll = nccl_poll;
+    comm->backend->agree = nccl_agree;
     comm->backend->poll_arg = comm;
     return NT_OK;
+}
+
+static nt_status finalize(nt_comm *comm, bool *late)
+{
+    nccl_state *s = comm->gradient_state;
+    lock_comm(s);
+    ncclResult_t code = ncclCommFinalize(s->comm);
+    unlock_comm(s);
+    return settle(comm, code, "ncclCommFinalize", nt_clock_s() + END_DEADLINE_S, late);
 }
 
 /* Finishing is a collective; whether it came to an end in time. */
 static bool finish(nt_comm *comm)
 {
-    nccl_state *s = comm->gradient_state;
     bool late = false;
     nt_status status = nt_backend_sync(comm->backend);
-    if (status == NT_OK)
-        status =
-            settle(comm, ncclCommFinalize(s->comm), "ncclCommFinalize", nt_clock_s() + END_DEADLINE_S, &late);
+    if (status == NT_OK) status = finalize(comm, &late);
     if (status != NT_OK) nt_warn("the end of NCCL: %s", nt_error_last()->message);
     nt_error_clear();
     return status == NT_OK && !late;
@@ -286,6 +304,7 @@ static void nccl_destroy(nt_comm *comm)
     nccl_state *s = comm->gradient_state;
     if (!s) return;
     comm->backend->poll = NULL;
+    comm->backend->agree = NULL;
     if (s->healthy && finish(comm))
         (void)ncclCommDestroy(s->comm);
     else if (s->comm)
