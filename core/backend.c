@@ -40,6 +40,7 @@ nt_status nt_backend_create(nt_backend **out, const char *name, const nt_backend
     NT_CHECK_ALLOC(backend, sizeof *backend);
     backend->ops = ops;
     backend->options = *options;
+    backend->activation = ops->real;
     nt_status status = ops->create(backend, options);
     if (status != NT_OK) {
         free(backend);
@@ -97,9 +98,15 @@ nt_status nt_backend_stage(nt_backend *b, nt_tensor *t, const void *host)
     return NT_OK;
 }
 
+/* Whether the canonical form is the tensor's own bytes. */
+static bool is_canonical(const nt_tensor *t)
+{
+    return !t->layout && t->dtype != NT_BF16;
+}
+
 nt_status nt_backend_to_plain(nt_backend *b, void *host, const nt_tensor *t)
 {
-    if (!t->layout) return nt_backend_download(b, host, t->data, t->n_bytes);
+    if (is_canonical(t)) return nt_backend_download(b, host, t->data, t->n_bytes);
     NEED_SLOT(b, to_plain);
     NT_TRY(b->ops->to_plain(b, host, t));
     return NT_OK;
@@ -107,7 +114,7 @@ nt_status nt_backend_to_plain(nt_backend *b, void *host, const nt_tensor *t)
 
 nt_status nt_backend_from_plain(nt_backend *b, nt_tensor *t, const void *host)
 {
-    if (!t->layout) return nt_backend_upload(b, t->data, host, t->n_bytes);
+    if (is_canonical(t)) return nt_backend_upload(b, t->data, host, t->n_bytes);
     NEED_SLOT(b, from_plain);
     NT_TRY(b->ops->from_plain(b, t, host));
     return NT_OK;

@@ -10,16 +10,34 @@
 #include "core/op.h"
 #include "core/optim.h"
 
+/* What is computed with. TF32: matrix products round their inputs to 10 bits where the device does that
+ * faster. BF16: activations, their gradients and the weights that products read have 8 bits; sums, batchnorm
+ * statistics, losses, master weights and the optimizer stay float32. */
+typedef enum nt_precision { NT_PRECISION_FP32, NT_PRECISION_TF32, NT_PRECISION_BF16 } nt_precision;
+
 typedef struct nt_backend_options {
     int threads; /* per rank, >= 1 */
     int device;  /* local index of the device; ignored by host backends */
+    nt_precision precision;
+    bool graph;      /* record what nt_backend_record is given, where the device can replay it */
+    bool debug_sync; /* wait for every launch and name the one that failed */
 } nt_backend_options;
 
-#define NT_SUM_BLOCK 16384 /* elements that sum_squares may add up among themselves first */
+/* Sums of one step and the verdict on it, in backend memory: what a step computes without the host. */
+typedef struct nt_report {
+    double loss, loss_squared, correct; /* over this rank's samples */
+    double sum_squares; /* of the reduced gradient; NaN: it, or what is judged with it, is not finite */
+    double scale;       /* factor on the gradient; NaN: no update */
+} nt_report;
+
+#define NT_SUM_BLOCK  16384 /* elements that sum_squares may add up among themselves first */
+#define NT_POST_SLOTS 2     /* reports on their way to the host at a time */
+#define NT_POST_BYTES 256
 
 typedef struct nt_backend_ops {
     const char *name;
-    nt_dtype real;    /* type of activations and parameters: NT_F32, or NT_F64 for ref64 */
+    nt_dtype real; /* type of parameters, their gradients, optimizer state and all values that the host sees:
+                      NT_F32, or NT_F64 for ref64 */
     bool host_memory; /* host code may touch its memory */
     NT_MUST nt_status (*create)(nt_backend *backend, const nt_backend_options *options);
     void (*destroy)(nt_backend *backend);
@@ -32,8 +50,11 @@ typedef struct nt_backend_ops {
     /* Makes a host batch available as t->data (host backends: points there; devices: copies, ordered before
      * the next op). */
     NT_MUST nt_status (*stage)(nt_backend *backend, nt_tensor *t, const void *host);
-    /* Canonical row-major form, backend's real type, on the host. layout of t is not NULL. Optional for
-     * plain-only backends. */
+    /* What ops read of the pass besides their arguments, for n samples: ordered before the next op. Optional
+     * for backends whose ops read *pass itself. */
+    NT_MUST nt_status (*begin_pass)(nt_backend *backend, const nt_pass *pass, int64_t n);
+    /* Canonical row-major form, backend's real type, on the host. t has a layout, or is of type NT_BF16.
+     * Optional for backends without either. */
     NT_MUST nt_status (*to_plain)(nt_backend *backend, void *host, const nt_tensor *t);
     NT_MUST nt_status (*from_plain)(nt_backend *backend, nt_tensor *t, const void *host);
     /* Implementation of a kind, or NULL. */
@@ -41,15 +62,31 @@ typedef struct nt_backend_ops {
     /* Whether an op of this kind can apply that activation itself. Optional: false. */
     bool (*fuses)(const nt_backend *backend, const char *kind, const void *options,
                   const nt_activation_options *activation, bool training);
-    /* dst = a + b over n elements of the real type; dst may be a or b. */
+    /* dst = a + b over n elements of the activation type; dst may be a or b. */
     NT_MUST nt_status (*sum)(nt_backend *backend, void *dst, const void *a, const void *b, int64_t n);
-    /* Adds the squares of n elements to *host in double, in an order that neither threads nor cuts of the
-     * range at multiples of NT_SUM_BLOCK change; not finite if any element is not. Result valid after sync.
-     */
-    NT_MUST nt_status (*sum_squares)(nt_backend *backend, double *host, const void *x, int64_t n);
+    /* Adds the squares of n elements of the real type to *total, backend memory, in an order that neither
+     * threads nor cuts of the range at multiples of NT_SUM_BLOCK change; not finite if any element is not. */
+    NT_MUST nt_status (*sum_squares)(nt_backend *backend, double *total, const void *x, int64_t n);
+    /* Adds a loss's y, (n, 2) of the real type, to *report, backend memory: the sums of n losses, of their
+     * squares, and of the samples that are right. Optional for host memory. */
+    NT_MUST nt_status (*add_losses)(nt_backend *backend, nt_report *report, const void *y, int64_t n);
+    /* Sets report->sum_squares to the sum of squares[0, n), or NaN if any of squares[n, n + n_others) is not
+     * finite; report->scale to 1, to clip / norm if clip > 0 and the norm is greater, or to NaN if
+     * sum_squares is not finite. Then zeroes squares. All backend memory. Optional for host memory. */
+    NT_MUST nt_status (*judge)(nt_backend *backend, nt_report *report, double *squares, int n, int n_others,
+                               double clip);
     /* One optimizer step over a flat range of n elements, in one pass: see core/optim.h. */
     NT_MUST nt_status (*update)(nt_backend *backend, const nt_update *u, void *p, const void *g, void *s1,
                                 void *s2, int64_t n);
+    /* Starts a copy of backend memory to a host slot, after the work given so far; what lies there is the
+     * backend's. Optional for host memory. */
+    NT_MUST nt_status (*post)(nt_backend *backend, const void *src, size_t n_bytes, int slot);
+    /* Waits for the last post to that slot, and for nothing given later, and copies it out. Optional for host
+     * memory. */
+    NT_MUST nt_status (*collect)(nt_backend *backend, int slot, void *host, size_t n_bytes);
+    /* See nt_backend_record. Optional. */
+    NT_MUST nt_status (*record)(nt_backend *backend, uint64_t key, nt_status (*fn)(void *arg), void *arg,
+                                bool *ran);
     /* Waits for all work given so far. Optional for synchronous backends. */
     NT_MUST nt_status (*sync)(nt_backend *backend);
 } nt_backend_ops;
@@ -57,6 +94,8 @@ typedef struct nt_backend_ops {
 struct nt_backend {
     const nt_backend_ops *ops;
     nt_backend_options options;
+    nt_dtype activation; /* type of activations and their gradients: ops->real unless create() says otherwise;
+                            a loss's y is always of the real type */
     void *state;
     /* Devices, set by create(): what they are called, and what tells one from every other (a UUID). */
     char device_name[96], device_id[64];
@@ -69,6 +108,7 @@ struct nt_backend {
      * NULL: there is none. */
     nt_status (*agree)(void *arg, bool *captured);
     void *poll_arg; /* of both */
+    char posted[NT_POST_SLOTS][NT_POST_BYTES]; /* of host memory */
 };
 
 /* name: "ref", "ref64", "cpu", "cuda" or "auto" (cuda if built and a device is there, else cpu).
@@ -89,11 +129,23 @@ NT_MUST nt_status nt_backend_from_plain(nt_backend *b, nt_tensor *t, const void 
 bool nt_backend_fuses(const nt_backend *b, const char *kind, const void *options,
                       const nt_activation_options *a, bool training);
 NT_MUST nt_status nt_backend_sum(nt_backend *b, void *dst, const void *x, const void *y, int64_t n);
-/* Adds to *host. */
-NT_MUST nt_status nt_backend_sum_squares(nt_backend *b, double *host, const void *x, int64_t n);
+/* Adds to *total. */
+NT_MUST nt_status nt_backend_sum_squares(nt_backend *b, double *total, const void *x, int64_t n);
+NT_MUST nt_status nt_backend_add_losses(nt_backend *b, nt_report *report, const void *y, int64_t n);
+NT_MUST nt_status nt_backend_judge(nt_backend *b, nt_report *report, double *squares, int n, int n_others,
+                                   double clip);
 NT_MUST nt_status nt_backend_update(nt_backend *b, const nt_update *u, void *p, const void *g, void *s1,
                                     void *s2, int64_t n);
 NT_MUST nt_status nt_backend_sync(nt_backend *b);
+NT_MUST nt_status nt_backend_begin_pass(nt_backend *b, const nt_pass *pass, int64_t n);
+/* Reading back without stopping: at most NT_POST_BYTES, and a slot again only once it is collected. */
+NT_MUST nt_status nt_backend_post(nt_backend *b, const void *src, size_t n_bytes, int slot);
+NT_MUST nt_status nt_backend_collect(nt_backend *b, int slot, void *host, size_t n_bytes);
+/* Gives the backend the work that fn(arg) gives it: by calling fn (*ran true), or, where a device has
+ * recorded it under this key, by replaying that. Two calls with the same key must give the same work: only
+ * what lies in backend memory may differ. */
+NT_MUST nt_status nt_backend_record(nt_backend *b, uint64_t key, nt_status (*fn)(void *arg), void *arg,
+                                    bool *ran);
 
 /* Creates op->impl for `kind` on op->backend (its own, or ref's behind reorders) and calls create(). */
 NT_MUST nt_status nt_op_create(nt_op *op, const char *kind);

@@ -28,7 +28,7 @@ bool nt_h5_elem_is(nt_h5_elem elem, bool swap, nt_dtype dtype)
 {
     static const nt_h5_elem same[NT_N_DTYPES] = {
         [NT_F32] = NT_H5_F32, [NT_F64] = NT_H5_F64, [NT_U8] = NT_H5_U8,
-        [NT_I32] = NT_H5_I32, [NT_I64] = NT_H5_I64,
+        [NT_I32] = NT_H5_I32, [NT_I64] = NT_H5_I64, [NT_BF16] = NT_H5_N_ELEMS,
     };
     return elem == same[dtype] && !swap;
 }
@@ -111,8 +111,9 @@ static int store_integers(unsigned char *dst, nt_dtype dtype, const block *from,
         STORE(int32_t, integer, v >= INT32_MIN && v <= INT32_MAX);
     case NT_I64:
         STORE(int64_t, integer, true);
+    case NT_BF16: /* never on the host */
     case NT_N_DTYPES:
-        break;
+        return 0;
     }
     return -1;
 }
@@ -130,8 +131,9 @@ static int store_reals(unsigned char *dst, nt_dtype dtype, const block *from, in
         STORE(int32_t, real, v >= INT32_MIN && v <= INT32_MAX && v == trunc(v));
     case NT_I64:
         STORE(int64_t, real, v >= -0x1p63 && v < 0x1p63 && v == trunc(v));
+    case NT_BF16: /* never on the host */
     case NT_N_DTYPES:
-        break;
+        return 0;
     }
     return -1;
 }

@@ -62,6 +62,7 @@ static hid_t type_of(nt_dtype dtype, bool in_file)
         return in_file ? H5T_STD_I32LE : H5T_NATIVE_INT32;
     case NT_I64:
         return in_file ? H5T_STD_I64LE : H5T_NATIVE_INT64;
+    case NT_BF16: /* never on the host */
     case NT_N_DTYPES:
         break;
     }

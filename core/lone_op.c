@@ -28,17 +28,17 @@ static nt_status make_layer(nt_lone_op *lone, const nt_lone_spec *spec)
 }
 
 /* Element type of input k. */
-static nt_dtype input_dtype(const nt_layer *layer, const nt_lone_spec *spec, nt_dtype real, int k)
+static nt_dtype input_dtype(const nt_layer *layer, const nt_lone_spec *spec, nt_dtype activation, int k)
 {
     if (layer->ops->is_loss && k == 1) return layer->in[1].n_dims == 0 ? NT_I32 : NT_F32;
-    return strcmp(spec->type, "input") == 0 ? spec->stored : real;
+    return strcmp(spec->type, "input") == 0 ? spec->stored : activation;
 }
 
 static nt_status make_op(nt_lone_op *lone, nt_backend *backend, const nt_lone_spec *spec)
 {
     nt_op *op = &lone->op;
     const nt_layer *layer = &lone->layer;
-    nt_dtype real = backend->ops->real;
+    nt_dtype real = backend->ops->real, activation = backend->activation;
     size_t n = (size_t)spec->n_inputs;
     *op = (nt_op){.backend = backend,
                   .name = layer->name,
@@ -53,13 +53,13 @@ static nt_status make_op(nt_lone_op *lone, nt_backend *backend, const nt_lone_sp
     op->need_dx = calloc(n + 1, sizeof *op->need_dx);
     NT_CHECK_ALLOC(op->x && op->dx && op->need_dx, n * sizeof *op->x);
     for (int k = 0; k < spec->n_inputs; k++) {
-        nt_dtype dtype = input_dtype(layer, spec, real, k);
+        nt_dtype dtype = input_dtype(layer, spec, activation, k);
         op->x[k] = nt_tensor_plain(dtype, nt_shape_with_n(layer->in[k], spec->n));
-        op->need_dx[k] = spec->training && dtype == real && !(layer->ops->is_loss && k == 1);
+        op->need_dx[k] = spec->training && dtype == activation && !(layer->ops->is_loss && k == 1);
     }
     for (int p = 0; p < layer->n_params; p++)
         op->param[p] = nt_tensor_plain(real, layer->param[p].shape);
-    op->y = nt_tensor_plain(real, nt_shape_with_n(layer->out, spec->n));
+    op->y = nt_tensor_plain(layer->ops->is_loss ? real : activation, nt_shape_with_n(layer->out, spec->n));
     NT_TRY(nt_op_create(op, spec->type));
     return NT_OK;
 }
@@ -176,6 +176,7 @@ static void put_value(void *array, nt_dtype dtype, int64_t i, double value)
     case NT_I64:
         ((int64_t *)array)[i] = (int64_t)value;
         break;
+    case NT_BF16:
     case NT_N_DTYPES:
         break;
     }
@@ -194,15 +195,22 @@ static double get_value(const void *array, nt_dtype dtype, int64_t i)
         return (double)((const int32_t *)array)[i];
     case NT_I64:
         return (double)((const int64_t *)array)[i];
+    case NT_BF16:
     case NT_N_DTYPES:
         break;
     }
     return 0;
 }
 
-static nt_status plain_copy(const nt_tensor *t, void **out)
+/* Type of the elements in canonical form. */
+static nt_dtype plain_dtype(const nt_lone_op *lone, const nt_tensor *t)
 {
-    size_t n_bytes = (size_t)nt_shape_elems(t->shape) * nt_dtype_bytes(t->dtype);
+    return t->dtype == NT_BF16 ? lone->op.backend->ops->real : t->dtype;
+}
+
+static nt_status plain_copy(const nt_lone_op *lone, const nt_tensor *t, void **out)
+{
+    size_t n_bytes = (size_t)nt_shape_elems(t->shape) * nt_dtype_bytes(plain_dtype(lone, t));
     *out = malloc(n_bytes + 1);
     NT_CHECK_ALLOC(*out, n_bytes);
     return NT_OK;
@@ -211,9 +219,9 @@ static nt_status plain_copy(const nt_tensor *t, void **out)
 nt_status nt_lone_write(nt_lone_op *lone, nt_tensor *t, const double *values)
 {
     void *host;
-    NT_TRY(plain_copy(t, &host));
+    NT_TRY(plain_copy(lone, t, &host));
     for (int64_t i = 0, n = nt_shape_elems(t->shape); i < n; i++)
-        put_value(host, t->dtype, i, values[i]);
+        put_value(host, plain_dtype(lone, t), i, values[i]);
     nt_status status = nt_backend_from_plain(lone->op.backend, t, host);
     if (status == NT_OK) status = nt_backend_sync(lone->op.backend);
     free(host);
@@ -224,11 +232,11 @@ nt_status nt_lone_write(nt_lone_op *lone, nt_tensor *t, const double *values)
 nt_status nt_lone_read(nt_lone_op *lone, const nt_tensor *t, double *values)
 {
     void *host;
-    NT_TRY(plain_copy(t, &host));
+    NT_TRY(plain_copy(lone, t, &host));
     nt_status status = nt_backend_to_plain(lone->op.backend, host, t);
     if (status == NT_OK) status = nt_backend_sync(lone->op.backend);
     for (int64_t i = 0, n = nt_shape_elems(t->shape); i < n && status == NT_OK; i++)
-        values[i] = get_value(host, t->dtype, i);
+        values[i] = get_value(host, plain_dtype(lone, t), i);
     free(host);
     NT_TRY(status);
     return NT_OK;

@@ -141,3 +141,12 @@ nt_update nt_optim_prepare(const nt_optim_options *options, double lr, int64_t s
     update.correction2 = 1 - pow(options->beta2, (double)(step + 1));
     return update;
 }
+
+bool nt_update_fold_scale(nt_update *u)
+{
+    if (!u->scale) return true;
+    u->grad_scale *= *u->scale;
+    bool finite = isfinite(*u->scale);
+    u->scale = NULL;
+    return finite;
+}

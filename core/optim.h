@@ -27,8 +27,10 @@ typedef struct nt_update {
     bool nesterov, decoupled;
     double beta1, beta2, eps;
     double correction1,
-        correction2;   /* 1 - beta^t: m / correction1, v / correction2; eps outside the root, as PyTorch */
-    double grad_scale; /* factor on g first (clipping); 1 normally */
+        correction2;     /* 1 - beta^t: m / correction1, v / correction2; eps outside the root, as PyTorch */
+    double grad_scale;   /* factor on g first; 1 normally */
+    const double *scale; /* one more, backend memory; where it is not finite the range is left alone (also a
+                            running statistic, which is not multiplied). NULL: 1 */
 } nt_update;
 
 /* [optimizer]. The defaults are PyTorch's where it has any, except that sgd has a rate of 0.01. */
@@ -63,5 +65,8 @@ double nt_optim_lr(const nt_optim_options *options);
 
 /* The update of step `step` (0-based) at rate `lr` for parameters of a role (not NT_PARAM_STAT). */
 nt_update nt_optim_prepare(const nt_optim_options *options, double lr, int64_t step, nt_param_role role);
+
+/* For backends in host memory: folds *u->scale into u->grad_scale. false: the range is to be left alone. */
+bool nt_update_fold_scale(nt_update *u);
 
 #endif

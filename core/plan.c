@@ -129,7 +129,8 @@ static nt_status create_op(nt_plan *plan, const nt_model *model, nt_backend *bac
     }
     set_inputs(plan, model, i, needs);
     set_params(op, layer, i, slots, n_slots, fixed);
-    op->y = nt_tensor_plain(backend->ops->real, nt_shape_with_n(layer->out, plan->n));
+    op->y = nt_tensor_plain(layer->ops->is_loss ? backend->ops->real : backend->activation,
+                            nt_shape_with_n(layer->out, plan->n));
     nt_status status = nt_op_create(op, layer->ops->section.name);
     if (status != NT_OK) return nt_error_prefix(status, "layer %s: ", layer->name);
     if (op->scratch_bytes > plan->scratch_bytes) plan->scratch_bytes = op->scratch_bytes;

@@ -8,7 +8,7 @@ static const struct {
     const char *name;
 } dtypes[NT_N_DTYPES] = {
     [NT_F32] = {4, "float32"}, [NT_F64] = {8, "float64"}, [NT_U8] = {1, "uint8"},
-    [NT_I32] = {4, "int32"},   [NT_I64] = {8, "int64"},
+    [NT_I32] = {4, "int32"},   [NT_I64] = {8, "int64"},   [NT_BF16] = {2, "bfloat16"},
 };
 
 size_t nt_dtype_bytes(nt_dtype dtype)

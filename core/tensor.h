@@ -8,7 +8,8 @@
 
 #define NT_MAX_DIMS 6
 
-typedef enum nt_dtype { NT_F32, NT_F64, NT_U8, NT_I32, NT_I64, NT_N_DTYPES } nt_dtype;
+/* NT_BF16 is for activations inside a backend: no file and no host array has it (core/bf16.h). */
+typedef enum nt_dtype { NT_F32, NT_F64, NT_U8, NT_I32, NT_I64, NT_BF16, NT_N_DTYPES } nt_dtype;
 
 size_t nt_dtype_bytes(nt_dtype dtype);
 const char *nt_dtype_name(nt_dtype dtype);

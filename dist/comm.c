@@ -218,6 +218,11 @@ nt_status nt_comm_wait(nt_comm *comm)
     return NT_OK;
 }
 
+bool nt_comm_overlaps(const nt_comm *comm)
+{
+    return comm->gradient->overlaps;
+}
+
 nt_status nt_comm_host_reduce(nt_comm *comm, double *values, int n, nt_reduce op)
 {
     NT_BUG_UNLESS(n >= 0 && (values || n == 0), "%d values at %p", n, (void *)values);

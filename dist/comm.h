@@ -84,6 +84,7 @@ NT_MUST nt_status nt_comm_reduce_scatter(nt_comm *comm, void *buffer, int64_t n,
 NT_MUST nt_status nt_comm_all_gather(nt_comm *comm, void *buffer, int64_t n, nt_dtype dtype);
 NT_MUST nt_status nt_comm_broadcast(nt_comm *comm, void *buffer, size_t n_bytes, int root);
 NT_MUST nt_status nt_comm_wait(nt_comm *comm);
+bool nt_comm_overlaps(const nt_comm *comm); /* the gradient plane, see nt_gradient_ops */
 NT_MUST nt_status nt_comm_host_reduce(nt_comm *comm, double *values, int n, nt_reduce op);
 NT_MUST nt_status nt_comm_host_broadcast(nt_comm *comm, void *data, size_t n_bytes, int root);
 NT_MUST nt_status nt_comm_barrier(nt_comm *comm);

@@ -13,13 +13,13 @@ static double mean_loss(const nt_loss_sum *sum)
     return sum->n > 0 ? sum->loss / (double)sum->n : NAN;
 }
 
-static double accuracy(const nt_report *report, const nt_loss_sum *sum)
+static double accuracy(const nt_reporter *report, const nt_loss_sum *sum)
 {
     return report->classes && sum->n > 0 ? (double)sum->correct / (double)sum->n : NAN;
 }
 
 /* Epoch, from 1, that the `step`-th step belongs to. */
-static int64_t epoch_of(const nt_report *report, int64_t step)
+static int64_t epoch_of(const nt_reporter *report, int64_t step)
 {
     return step > 0 ? (step - 1) / report->batches + 1 : 1;
 }
@@ -37,7 +37,7 @@ static const char *accuracy_text(char text[32], double value)
     return text;
 }
 
-static void show_bar(nt_report *report, const nt_step_report *step)
+static void show_bar(nt_reporter *report, const nt_step_report *step)
 {
     char what[64];
     int64_t epoch = epoch_of(report, step->step);
@@ -54,7 +54,7 @@ static void show_bar(nt_report *report, const nt_step_report *step)
                                        .left_s = left});
 }
 
-static void say_step(nt_report *report, const nt_step_report *step, double rate)
+static void say_step(nt_reporter *report, const nt_step_report *step, double rate)
 {
     char text[32];
     if (!nt_console_is_terminal())
@@ -63,7 +63,7 @@ static void say_step(nt_report *report, const nt_step_report *step, double rate)
                 accuracy_text(text, accuracy(report, &step->sum)), step->lr, rate);
 }
 
-void nt_report_step(nt_report *report, const nt_step_report *step)
+void nt_reporter_step(nt_reporter *report, const nt_step_report *step)
 {
     if (!report->metrics) return;
     report->seconds += step->seconds;
@@ -86,7 +86,7 @@ void nt_report_step(nt_report *report, const nt_step_report *step)
     report->samples = 0;
 }
 
-void nt_report_epoch(nt_report *report, const nt_step_report *step)
+void nt_reporter_epoch(nt_reporter *report, const nt_step_report *step)
 {
     if (!report->metrics) return;
     char text[32];
@@ -107,7 +107,7 @@ void nt_report_epoch(nt_report *report, const nt_step_report *step)
     report->epoch_samples = 0;
 }
 
-void nt_report_valid(nt_report *report, int64_t step, const nt_loss_sum *sum)
+void nt_reporter_valid(nt_reporter *report, int64_t step, const nt_loss_sum *sum)
 {
     if (!report->metrics) return;
     char text[32];
@@ -123,7 +123,7 @@ void nt_report_valid(nt_report *report, int64_t step, const nt_loss_sum *sum)
                                                         .samples_per_s = NAN});
 }
 
-void nt_report_evaluating(int64_t done, int64_t total)
+void nt_reporter_evaluating(int64_t done, int64_t total)
 {
     nt_console_show(&(nt_console_view){.what = "evaluating",
                                        .done = done,

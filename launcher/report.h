@@ -9,7 +9,7 @@
 #include "core/net.h"
 #include "launcher/metrics.h"
 
-typedef struct nt_report {
+typedef struct nt_reporter {
     nt_metrics *metrics; /* owned; NULL: says nothing */
     bool classes;        /* accuracies mean something */
     int64_t log_every, batches, n_steps, n_epochs;
@@ -18,7 +18,7 @@ typedef struct nt_report {
     double epoch_seconds;
     int64_t epoch_samples;
     double rate; /* samples a second, smoothed for the bar */
-} nt_report;
+} nt_reporter;
 
 /* One step that is done, in sums over all ranks. */
 typedef struct nt_step_report {
@@ -29,15 +29,15 @@ typedef struct nt_step_report {
     bool skipped;
 } nt_step_report;
 
-void nt_report_step(nt_report *report, const nt_step_report *step);
+void nt_reporter_step(nt_reporter *report, const nt_step_report *step);
 
 /* After an epoch's last step. */
-void nt_report_epoch(nt_report *report, const nt_step_report *step);
+void nt_reporter_epoch(nt_reporter *report, const nt_step_report *step);
 
 /* After an evaluation of the valid part at `step`. */
-void nt_report_valid(nt_report *report, int64_t step, const nt_loss_sum *sum);
+void nt_reporter_valid(nt_reporter *report, int64_t step, const nt_loss_sum *sum);
 
 /* Progress of an evaluation, for the bar. */
-void nt_report_evaluating(int64_t done, int64_t total);
+void nt_reporter_evaluating(int64_t done, int64_t total);
 
 #endif

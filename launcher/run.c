@@ -34,7 +34,7 @@ typedef struct run {
     nt_resume resume;
     nt_stepper *stepper;
     nt_replicas *replicas;
-    nt_report report;
+    nt_reporter report;
     nt_position position;
     int64_t batches, n_steps; /* an epoch; in all */
     nt_step_report step;      /* the last one */
@@ -117,9 +117,9 @@ static nt_status validate(run *r)
                               .comm = s->comm,
                               .feed = s->valid_feed,
                               .seed = (uint64_t)s->run->seed,
-                              .progress = is_root(r) ? nt_report_evaluating : NULL};
+                              .progress = is_root(r) ? nt_reporter_evaluating : NULL};
     NT_TRY(nt_evaluate(&evaluator, &r->valid));
-    nt_report_valid(&r->report, r->position.step, &r->valid);
+    nt_reporter_valid(&r->report, r->position.step, &r->valid);
     double loss = r->valid.loss / (double)r->valid.n;
     if (loss < r->position.best) {
         r->position.best = loss;
@@ -201,9 +201,9 @@ static void advance(run *r)
     r->step.step = p->step;
     r->step.epoch = p->epoch_sum;
     r->step.seconds = nt_clock_s() - r->step_began_s;
-    nt_report_step(&r->report, &r->step);
+    nt_reporter_step(&r->report, &r->step);
     if (p->batch < r->batches) return;
-    nt_report_epoch(&r->report, &r->step);
+    nt_reporter_epoch(&r->report, &r->step);
     p->batch = 0;
     p->epoch++;
     p->epoch_sum = (nt_loss_sum){0};
