@@ -5,6 +5,7 @@
 #include "core/backend.h"
 
 #include "core/fallback.h"
+#include "core/log.h"
 #include "core/text.h"
 
 #include <stdlib.h>
@@ -22,9 +23,18 @@ const char *const *nt_backend_names(void)
     return names;
 }
 
+static const nt_backend_ops *choose_backend(void)
+{
+    const char *why;
+    if (!nt_backend_cuda.present) return &nt_backend_cpu;
+    if (nt_backend_cuda.present(&why)) return &nt_backend_cuda;
+    nt_info("device = auto: %s, so this runs on the CPU", why);
+    return &nt_backend_cpu;
+}
+
 static const nt_backend_ops *find_backend(const char *name)
 {
-    if (strcmp(name, "auto") == 0) name = "cpu";
+    if (strcmp(name, "auto") == 0) return choose_backend();
     for (int i = 0; i < NT_N_ELEMS(backends); i++)
         if (strcmp(backends[i]->name, name) == 0) return backends[i];
     return NULL;
@@ -65,6 +75,22 @@ nt_status nt_backend_alloc(nt_backend *b, void **out, size_t n_bytes)
     *out = NULL;
     if (n_bytes == 0) return NT_OK;
     NT_TRY(b->ops->alloc(b, out, n_bytes));
+    return NT_OK;
+}
+
+nt_status nt_backend_alloc_input(nt_backend *b, void **out, size_t n_bytes, int64_t n)
+{
+    *out = NULL;
+    if (b->ops->host_memory) return NT_OK;
+    NEED_SLOT(b, alloc_input);
+    NT_TRY(b->ops->alloc_input(b, out, n_bytes, n));
+    return NT_OK;
+}
+
+nt_status nt_backend_memory(nt_backend *b, size_t *free_bytes, size_t *total_bytes)
+{
+    *free_bytes = *total_bytes = 0;
+    if (b->ops->memory) NT_TRY(b->ops->memory(b, free_bytes, total_bytes));
     return NT_OK;
 }
 

@@ -41,14 +41,22 @@ typedef struct nt_backend_ops {
     bool host_memory; /* host code may touch its memory */
     NT_MUST nt_status (*create)(nt_backend *backend, const nt_backend_options *options);
     void (*destroy)(nt_backend *backend);
+    /* Whether there is a device at all; if not, *why says what is missing. Optional: `auto` never takes it.
+     */
+    bool (*present)(const char **why);
     /* Memory of the device, aligned to 64 bytes at least, zero-filled. */
     NT_MUST nt_status (*alloc)(nt_backend *backend, void **out, size_t n_bytes);
     void (*free)(nt_backend *backend, void *ptr, size_t n_bytes);
+    /* Memory that stage() fills, one tensor of a batch of up to n samples; freed like any other. Optional for
+     * host memory, where stage() points to the batch. */
+    NT_MUST nt_status (*alloc_input)(nt_backend *backend, void **out, size_t n_bytes, int64_t n);
+    /* How much memory the device has, and how much of it nobody uses. Optional. */
+    NT_MUST nt_status (*memory)(nt_backend *backend, size_t *free_bytes, size_t *total_bytes);
     NT_MUST nt_status (*upload)(nt_backend *backend, void *dst, const void *host, size_t n_bytes);
     NT_MUST nt_status (*download)(nt_backend *backend, void *host, const void *src, size_t n_bytes);
     NT_MUST nt_status (*zero)(nt_backend *backend, void *dst, size_t n_bytes);
-    /* Makes a host batch available as t->data (host backends: points there; devices: copies, ordered before
-     * the next op). */
+    /* Makes a host batch available as t->data (host backends: points there; devices: copies to t->data, which
+     * alloc_input gave, ordered before the next op; the batch's own memory is free again). */
     NT_MUST nt_status (*stage)(nt_backend *backend, nt_tensor *t, const void *host);
     /* What ops read of the pass besides their arguments, for n samples: ordered before the next op. Optional
      * for backends whose ops read *pass itself. */
@@ -107,11 +115,12 @@ struct nt_backend {
      * *captured goes in and comes out. Whether a collective is part of a graph must be the same on all ranks;
      * NULL: there is none. */
     nt_status (*agree)(void *arg, bool *captured);
-    void *poll_arg; /* of both */
+    void *poll_arg;                            /* of both */
     char posted[NT_POST_SLOTS][NT_POST_BYTES]; /* of host memory */
 };
 
-/* name: "ref", "ref64", "cpu", "cuda" or "auto" (cuda if built and a device is there, else cpu).
+/* name: "ref", "ref64", "cpu", "cuda" or "auto" (cuda if built and a device is there, else cpu; a device that
+ * is there but does not work is an error all the same).
  * NT_ERR_CONFIG for an unknown name (says the nearest), NT_ERR_UNAVAILABLE if the device cannot be had. */
 NT_MUST nt_status nt_backend_create(nt_backend **out, const char *name, const nt_backend_options *options);
 void nt_backend_destroy(nt_backend *backend);
@@ -119,6 +128,10 @@ const char *const *nt_backend_names(void);
 
 NT_MUST nt_status nt_backend_alloc(nt_backend *b, void **out, size_t n_bytes);
 void nt_backend_free(nt_backend *b, void *ptr, size_t n_bytes);
+/* NULL where stage() needs none. */
+NT_MUST nt_status nt_backend_alloc_input(nt_backend *b, void **out, size_t n_bytes, int64_t n);
+/* Both 0 if nobody knows. */
+NT_MUST nt_status nt_backend_memory(nt_backend *b, size_t *free_bytes, size_t *total_bytes);
 NT_MUST nt_status nt_backend_upload(nt_backend *b, void *dst, const void *host, size_t n_bytes);
 NT_MUST nt_status nt_backend_download(nt_backend *b, void *host, const void *src, size_t n_bytes);
 NT_MUST nt_status nt_backend_zero(nt_backend *b, void *dst, size_t n_bytes);

@@ -10,19 +10,28 @@ static struct {
     atomic_bool waits;
     _Atomic int64_t step;
     _Atomic uint64_t ticks;
+    void (*hook)(const nt_phase *here); /* of the main thread */
 } here = {.name = "start", .step = -1};
+
+static void call_hook(void)
+{
+    nt_phase phase = nt_phase_get();
+    here.hook(&phase);
+}
 
 static void phase_set(const char *name, bool waits)
 {
     atomic_store_explicit(&here.name, name, memory_order_relaxed);
     atomic_store_explicit(&here.waits, waits, memory_order_relaxed);
     nt_phase_tick();
+    if (here.hook) call_hook();
 }
 
 void nt_phase_set_step(int64_t step)
 {
     atomic_store_explicit(&here.step, step, memory_order_relaxed);
     nt_phase_tick();
+    if (here.hook) call_hook();
 }
 
 void nt_phase_enter(const char *name)
@@ -46,4 +55,9 @@ nt_phase nt_phase_get(void)
                       .waits = atomic_load_explicit(&here.waits, memory_order_relaxed),
                       .step = atomic_load_explicit(&here.step, memory_order_relaxed),
                       .ticks = atomic_load_explicit(&here.ticks, memory_order_relaxed)};
+}
+
+void nt_phase_set_hook(void (*hook)(const nt_phase *phase))
+{
+    here.hook = hook;
 }

@@ -2,7 +2,7 @@
  *
  * Two readers: the message of a failing rank ("rank 1 on host, step 12, backward: ...") and the watchdog,
  * which ends a job whose ticks stand still. Writers are whoever starts a phase, in any room, in the main
- * thread; a tick costs two relaxed stores. Names are string constants. */
+ * thread; a tick costs two relaxed stores. Names are string constants. A hook serves profilers. */
 #ifndef NT_CORE_PHASE_H
 #define NT_CORE_PHASE_H
 
@@ -29,5 +29,9 @@ void nt_phase_tick(void);
 
 /* From any thread; the fields are read one by one. */
 nt_phase nt_phase_get(void);
+
+/* Called by the main thread at every phase entered and every step begun, for whoever draws time lines; NULL:
+ * nobody. */
+void nt_phase_set_hook(void (*hook)(const nt_phase *phase));
 
 #endif

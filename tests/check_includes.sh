@@ -26,7 +26,9 @@ vendors=(
     'nccl.*\.h                    ^dist/comm_nccl\.c$'
     'hdf5.*\.h|H5[A-Z].*\.h       ^core/h5[^/]*\.[ch]$'
     '(oneapi/)?(dnnl/)?dnnl.*\.h  ^core/backends/cpu/'
-    '(cuda|cublas|curand|nvml|driver_types).*\.h   ^(core/backends/cuda/|dist/comm_nccl\.c$)'
+    'cublas.*\.h                  ^core/backends/cuda/(blas|lazy/cublas)\.c$'
+    'nvtx.*\.h|nvToolsExt.*\.h    ^core/backends/cuda/nvtx\.c$'
+    '(cuda|curand|nvml|driver_types|thrust|cub/).*\.(h|cuh)   ^(core/backends/cuda/([^/]*\.cuh?|runtime\.h|blas\.c)|dist/comm_nccl\.c)$'
     'assert\.h                    ^$'
 )
 

@@ -1,5 +1,5 @@
 /* What the files of the cuda backend share. No vendor header: operations are plain C against kernels.h and
- * the functions below; only files that call the runtime itself include cuda_runtime.h.
+ * the functions below; only files that call the runtime itself include cuda_runtime.h (runtime.h).
  *
  * Device memory is plain row-major NCHW everywhere (layout NULL). All work of a pass goes to the stream
  * `compute`, in order; what kernels have to know about a pass lies in device memory at a fixed address
@@ -13,6 +13,8 @@
 #include "core/backend.h"
 #include "core/backends/cuda/kernels.h"
 
+typedef void *nt_cuda_event; /* cudaEvent_t without the vendor's header */
+
 typedef struct nt_cuda { /* backend->state */
     nt_cuda_stream compute, comm, copy;
     struct nt_cuda_blas *blas;
@@ -20,7 +22,16 @@ typedef struct nt_cuda { /* backend->state */
     const int64_t *sample;    /* device memory, (largest n), fixed address */
     int *data_error;          /* device memory: {1 + op id, label} of the first bad class label, 0: none */
     int device, sm_count;
+    nt_precision precision;
     bool debug_sync;
+
+    /* Private to stage.c, post.c and record.c. */
+    struct nt_cuda_lane *lanes, *pass_lane;
+    int64_t largest_n;
+    struct nt_cuda_posts *posts;
+    struct nt_cuda_labels *labels;
+    struct nt_cuda_recording *recordings;
+    bool graphs_off; /* capturing failed once, and it was said */
 } nt_cuda;
 
 static inline nt_cuda *nt_cuda_of(const nt_op *op)
@@ -46,5 +57,9 @@ NT_MUST nt_status nt_cuda_check_op(const nt_op *op, int code, const char *what);
 #define NT_CUDA_TRY(backend, what, call) NT_TRY(nt_cuda_check((backend), (int)(call), (what)))
 /* NT_CUDA_RUN(op, "relu forward", nt_cuda_activation(...)) */
 #define NT_CUDA_RUN(op, what, call) NT_TRY(nt_cuda_check_op((op), (int)(call), (what)))
+
+/* For create() of an op whose kernels report bad class labels in data_error: remembers its name and number of
+ * classes for the message. */
+NT_MUST nt_status nt_cuda_watch_labels(const nt_op *op, int64_t n_classes);
 
 #endif
