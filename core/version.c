@@ -1,5 +1,5 @@
-/* Versions of the libraries at run time; oneDNN's is with its backend, the only room that knows its header.
- */
+/* Versions of the libraries at run time; those of oneDNN and CUDA are with their backends, the only rooms
+ * that know their headers. */
 #include "core/version.h"
 
 #include <stdio.h>

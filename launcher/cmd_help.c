@@ -88,8 +88,9 @@ const nt_command nt_cmd_help = {
 static nt_status version_run(nt_session *session, int argc, char **argv)
 {
     (void)session, (void)argc, (void)argv;
-    printf("nntrain %s\noneDNN %s\n%s\nHDF5 %s\nzlib %s\nxxhash %s\n", NNTRAIN_VERSION, nt_onednn_version(),
-           nt_comm_version(), nt_h5_version(), nt_zlib_version(), nt_xxhash_version());
+    printf("nntrain %s\noneDNN %s\n%s\nHDF5 %s\nzlib %s\nxxhash %s\nCUDA %s\n", NNTRAIN_VERSION,
+           nt_onednn_version(), nt_comm_version(), nt_h5_version(), nt_zlib_version(), nt_xxhash_version(),
+           nt_cuda_version());
     return NT_OK;
 }
 

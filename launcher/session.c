@@ -131,11 +131,14 @@ static nt_status make_backend(nt_session *session, const char *device)
     return NT_OK;
 }
 
-/* The gradient plane for the backend. */
+/* The gradient plane for the backend, which must be of one kind on all ranks: `auto` looks at each host. */
 static nt_status attach(nt_session *session)
 {
+    const char *name = session->backend->ops->name;
     nt_phase_wait("start of the collectives");
-    nt_status status = nt_comm_attach(session->comm, session->backend);
+    nt_status status =
+        nt_comm_same(session->comm, name, strlen(name), "the device that run.device = auto found");
+    if (status == NT_OK) status = nt_comm_attach(session->comm, session->backend);
     session->agreed = status != NT_OK && !session->comm->unreachable;
     nt_phase_enter("set-up");
     NT_TRY(status);
@@ -155,6 +158,8 @@ nt_status nt_session_open_backend_or_cpu(nt_session *session)
     if (nt_session_is_root(session)) nt_warn("%s; planning for the cpu backend", nt_error_last()->message);
     nt_error_clear();
     session->agreed = false;
+    nt_backend_destroy(session->backend);
+    session->backend = NULL;
     NT_TRY(nt_session_agree(session, make_backend(session, "cpu")));
     NT_TRY(attach(session));
     return NT_OK;

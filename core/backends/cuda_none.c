@@ -2,6 +2,7 @@
  * cannot be had. The alternative, leaving it out of the list by an #ifdef, would make `device = cuda` look
  * like a misspelt name. */
 #include "core/backend.h"
+#include "core/version.h"
 
 static nt_status none_create(nt_backend *backend, const nt_backend_options *options)
 {
@@ -17,3 +18,8 @@ const nt_backend_ops nt_backend_cuda = {
     .host_memory = false,
     .create = none_create,
 };
+
+const char *nt_cuda_version(void)
+{
+    return "not built in";
+}

@@ -7,6 +7,7 @@
  * No driver and no device are one thing (`device = auto` takes the CPU), everything else is another: a driver
  * that is too old, or a device that does not answer, is a mistake that somebody wants to know of. */
 #include "core/backends/cuda/runtime.h"
+#include "core/version.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,11 +18,26 @@ static void version_text(char text[16], int version)
     snprintf(text, 16, "%d.%d", version / 1000, version % 1000 / 10);
 }
 
+const char *nt_cuda_version(void)
+{
+    static char text[64];
+    char built[16], runs[16];
+    int driver = 0;
+    version_text(built, CUDART_VERSION);
+    if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0)
+        snprintf(text, sizeof text, "%s, no driver", built);
+    else {
+        version_text(runs, driver);
+        snprintf(text, sizeof text, "%s, driver %s", built, runs);
+    }
+    return text;
+}
+
 /* The number of devices, or why there is none at all (*why; NT_OK then, too). */
 static nt_status count_devices(int *count, const char **why)
 {
     static char text[256];
-    int driver = 0, runtime = 0;
+    int driver = 0;
     *count = 0;
     *why = NULL;
     if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) {
@@ -33,9 +49,8 @@ static nt_status count_devices(int *count, const char **why)
     (void)cudaGetLastError();
     if (code == cudaErrorInsufficientDriver) {
         char has[16], needs[16];
-        (void)cudaRuntimeGetVersion(&runtime);
         version_text(has, driver);
-        version_text(needs, runtime);
+        version_text(needs, CUDART_VERSION);
         NT_FAIL(NT_ERR_UNAVAILABLE,
                 "the NVIDIA driver is too old: it runs CUDA %s, and this nntrain was built with CUDA %s; "
                 "update the driver, or set device = cpu",
