@@ -5,6 +5,7 @@
 #define NT_EMU_QUEUE_H
 
 #include <cuda_runtime.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #ifdef __cplusplus
@@ -22,6 +23,7 @@ typedef struct emu_work {
     cudaError_t (*run)(void *arg);
     void (*destroy)(void *arg);
     void *arg;
+    bool waits_outside; /* run may wait for another process: the seeded scheduler does not wait for its end */
 } emu_work;
 
 /* Gives work to a stream (NULL: the default stream of the current device); returns at once. On an error

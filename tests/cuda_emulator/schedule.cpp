@@ -1,0 +1,126 @@
+/* The seeded scheduler: with NT_EMU_SEED, chance decides which stream goes next, and how late.
+ *
+ * Without a seed each stream runs as soon as it can. With one, operations run one at a time, and none before
+ * the host waits for something or chance lets a burst go at one of the host's calls; then streams are drawn
+ * by a seeded generator. So work lags behind the host as far as the rules allow, streams overtake each other,
+ * and one host thread sees the same order at each run of a seed. A pump thread lets bursts go while the host
+ * is busy elsewhere, so nothing waits for ever. Random sleeps would be the simple way: slow, and never the
+ * same twice. */
+#include "tests/cuda_emulator/runtime.h"
+
+#include <pthread.h>
+
+namespace emu {
+
+static struct {
+    uint64_t state;
+    bool busy; /* an operation that was granted runs (or is about to) */
+    uint64_t n_grants;
+    bool pumping;
+    Cond changed; /* busy ended, or there is new work */
+    CUstream_st *favourite;
+} sched;
+
+/* Vigna's splitmix64: http://prng.di.unimi.it/splitmix64.c (public domain algorithm). */
+uint64_t draw()
+{
+    if (sched.state == 0) sched.state = config().seed * 0x9E3779B97F4A7C15u + 1;
+    uint64_t z = (sched.state += 0x9E3779B97F4A7C15u);
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+
+bool ready(const CUstream_st *stream)
+{
+    if (stream->queue.empty() || stream->running) return false;
+    for (const MarkRef &mark : stream->queue.front()->waits)
+        if (!mark->done) return false;
+    return true;
+}
+
+bool may_run(CUstream_st *stream)
+{
+    return !config().seeded || stream->granted;
+}
+
+void started(CUstream_st *stream, const Op *op)
+{
+    stream->granted = false;
+    if (config().seeded && op->work && op->work->waits_outside) {
+        sched.busy = false;
+        sched.changed.wake_all();
+    }
+}
+
+void finished(CUstream_st *, const Op *op)
+{
+    if (!config().seeded || (op->work && op->work->waits_outside)) return;
+    sched.busy = false;
+    sched.changed.wake_all();
+}
+
+/* A ready stream by chance: mostly the favourite, so that one runs far ahead of the others. */
+static CUstream_st *choose()
+{
+    std::vector<CUstream_st *> candidates;
+    for (int i = 0; i < n_devices(); i++)
+        for (CUstream_st *s : device_at(i)->streams)
+            if (ready(s) && !s->granted) candidates.push_back(s);
+    if (candidates.empty()) return nullptr;
+    if (draw() % 8 != 0)
+        for (CUstream_st *s : candidates)
+            if (s == sched.favourite) return s;
+    return sched.favourite = candidates[draw() % candidates.size()];
+}
+
+bool run_something()
+{
+    if (!sched.busy) {
+        CUstream_st *stream = choose();
+        if (!stream) return false;
+        stream->granted = true;
+        sched.busy = true;
+        sched.n_grants++;
+        stream->work.wake_all();
+    }
+    while (sched.busy)
+        sched.changed.wait(lock);
+    return true;
+}
+
+static void burst()
+{
+    for (uint64_t n = 1 + draw() % 8; n > 0; n--)
+        if (!run_something()) return;
+}
+
+/* Where the host does something else for a while: a burst now and then. */
+static void *pump(void *)
+{
+    Held held(lock);
+    for (;;) {
+        const uint64_t seen = sched.n_grants;
+        sched.changed.wait(lock, 2000000);
+        if (sched.n_grants == seen && !sched.busy) burst();
+        bool idle = true;
+        for (int i = 0; i < n_devices(); i++)
+            idle = idle && device_at(i)->n_busy == 0;
+        if (idle) sched.changed.wait(lock);
+    }
+    return nullptr;
+}
+
+void nudge()
+{
+    if (!config().seeded || serving) return;
+    if (!sched.pumping) {
+        pthread_t thread;
+        sched.pumping = pthread_create(&thread, nullptr, pump, nullptr) == 0;
+        if (sched.pumping) pthread_detach(thread);
+    }
+    sched.changed.wake_all();
+    if (draw() % 4 == 0) burst();
+}
+
+} // namespace emu
