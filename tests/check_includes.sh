@@ -29,6 +29,8 @@ vendors=(
     'cublas.*\.h                  ^core/backends/cuda/(blas|lazy/cublas)\.c$'
     'nvtx.*\.h|nvToolsExt.*\.h    ^core/backends/cuda/nvtx\.c$'
     '(cuda|curand|nvml|driver_types|thrust|cub/).*\.(h|cuh)   ^(core/backends/cuda/([^/]*\.cuh?|runtime\.h|blas\.c)|dist/comm_nccl\.c)$'
+    'jansson\.h                   ^core/safetensors\.c$'
+    'jansson\.h                   ^core/safetensors\.c$'
     'assert\.h                    ^$'
 )
 
