@@ -6,6 +6,7 @@
 
 #include "core/fallback.h"
 #include "core/log.h"
+#include "core/report.h"
 #include "core/text.h"
 
 #include <stdlib.h>
@@ -66,6 +67,10 @@ void nt_backend_destroy(nt_backend *backend)
     backend->ops->destroy(backend);
     free(backend);
 }
+
+/* Fails if a slot is empty that only host memory can do without. */
+#define NEED_HOST_MEMORY(b, slot)                                                                            \
+    NT_BUG_UNLESS((b)->ops->host_memory, "backend '%s' has no '%s'", (b)->ops->name, #slot)
 
 /* Fails if an optional slot is empty. */
 #define NEED_SLOT(b, slot) NT_BUG_UNLESS((b)->ops->slot, "backend '%s' has no '%s'", (b)->ops->name, #slot)
@@ -158,10 +163,27 @@ nt_status nt_backend_sum(nt_backend *b, void *dst, const void *x, const void *y,
     return NT_OK;
 }
 
-nt_status nt_backend_sum_squares(nt_backend *b, double *host, const void *x, int64_t n)
+nt_status nt_backend_sum_squares(nt_backend *b, double *total, const void *x, int64_t n)
 {
     if (n == 0) return NT_OK;
-    NT_TRY(b->ops->sum_squares(b, host, x, n));
+    NT_TRY(b->ops->sum_squares(b, total, x, n));
+    return NT_OK;
+}
+
+nt_status nt_backend_add_losses(nt_backend *b, nt_report *report, const void *y, int64_t n)
+{
+    if (b->ops->add_losses) return b->ops->add_losses(b, report, y, n);
+    NEED_HOST_MEMORY(b, add_losses);
+    nt_host_add_losses(report, y, b->ops->real, n);
+    return NT_OK;
+}
+
+nt_status nt_backend_judge(nt_backend *b, nt_report *report, double *squares, int n, int n_others,
+                           double clip)
+{
+    if (b->ops->judge) return b->ops->judge(b, report, squares, n, n_others, clip);
+    NEED_HOST_MEMORY(b, judge);
+    nt_host_judge(report, squares, n, n_others, clip);
     return NT_OK;
 }
 
@@ -171,6 +193,45 @@ nt_status nt_backend_update(nt_backend *b, const nt_update *u, void *p, const vo
     if (n == 0) return NT_OK;
     NT_TRY(b->ops->update(b, u, p, g, s1, s2, n));
     return NT_OK;
+}
+
+nt_status nt_backend_begin_pass(nt_backend *b, const nt_pass *pass, int64_t n)
+{
+    if (!b->ops->begin_pass) return NT_OK;
+    NT_TRY(b->ops->begin_pass(b, pass, n));
+    return NT_OK;
+}
+
+static nt_status check_post(int slot, size_t n_bytes)
+{
+    NT_BUG_UNLESS(slot >= 0 && slot < NT_POST_SLOTS && n_bytes <= NT_POST_BYTES, "%zu bytes in slot %d",
+                  n_bytes, slot);
+    return NT_OK;
+}
+
+nt_status nt_backend_post(nt_backend *b, const void *src, size_t n_bytes, int slot)
+{
+    NT_TRY(check_post(slot, n_bytes));
+    if (b->ops->post) return b->ops->post(b, src, n_bytes, slot);
+    NEED_HOST_MEMORY(b, post);
+    memcpy(b->posted[slot], src, n_bytes);
+    return NT_OK;
+}
+
+nt_status nt_backend_collect(nt_backend *b, int slot, void *host, size_t n_bytes)
+{
+    NT_TRY(check_post(slot, n_bytes));
+    if (b->ops->collect) return b->ops->collect(b, slot, host, n_bytes);
+    NEED_HOST_MEMORY(b, collect);
+    memcpy(host, b->posted[slot], n_bytes);
+    return NT_OK;
+}
+
+nt_status nt_backend_record(nt_backend *b, uint64_t key, nt_status (*fn)(void *arg), void *arg, bool *ran)
+{
+    if (b->ops->record) return b->ops->record(b, key, fn, arg, ran);
+    *ran = true;
+    return fn(arg);
 }
 
 nt_status nt_backend_sync(nt_backend *b)

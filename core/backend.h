@@ -86,8 +86,8 @@ typedef struct nt_backend_ops {
     /* One optimizer step over a flat range of n elements, in one pass: see core/optim.h. */
     NT_MUST nt_status (*update)(nt_backend *backend, const nt_update *u, void *p, const void *g, void *s1,
                                 void *s2, int64_t n);
-    /* Starts a copy of backend memory to a host slot, after the work given so far; what lies there is the
-     * backend's. Optional for host memory. */
+    /* Starts a copy of backend memory to a host slot, after the work given so far and before what is given
+     * later. Optional for host memory. */
     NT_MUST nt_status (*post)(nt_backend *backend, const void *src, size_t n_bytes, int slot);
     /* Waits for the last post to that slot, and for nothing given later, and copies it out. Optional for host
      * memory. */

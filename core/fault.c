@@ -61,10 +61,15 @@ static nt_fault_kind act(void)
     return strcmp(fault.kind, "nan") == 0 ? NT_FAULT_NAN : NT_FAULT_ERROR;
 }
 
-nt_fault_kind nt_fault_point(const char *name)
+bool nt_fault_armed(void)
 {
     if (!fault.read) read_environment();
-    if (!fault.armed || strcmp(name, fault.point) != 0) return NT_FAULT_NONE;
+    return fault.armed;
+}
+
+nt_fault_kind nt_fault_point(const char *name)
+{
+    if (!nt_fault_armed() || strcmp(name, fault.point) != 0) return NT_FAULT_NONE;
     if (fault.wanted_rank >= 0 && fault.wanted_rank != fault.rank) return NT_FAULT_NONE;
     if (fault.wanted_step >= 0 && fault.wanted_step != fault.step) return NT_FAULT_NONE;
     if (--fault.hit > 0) return NT_FAULT_NONE;

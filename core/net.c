@@ -5,6 +5,7 @@
 #include "core/init.h"
 #include "core/layers/batchnorm.h"
 #include "core/plan.h"
+#include "core/report.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -25,6 +26,13 @@ typedef struct stat_pair {
     double momentum;
 } stat_pair;
 
+/* What a step adds up, in backend memory. squares: of the gradients of each segment; then, of what only has
+ * to be finite, of the two statistics of each pair, and of the losses. */
+struct sums {
+    nt_report report;
+    double squares[];
+};
+
 struct nt_net {
     const nt_model *model;
     nt_backend *backend;
@@ -41,13 +49,18 @@ struct nt_net {
     nt_slot *slot;
     int64_t n_elems;
     char *params, *grads, *state[2], *activations, *scratch;
+    struct staged {
+        void *data; /* NULL where the backend points to the batch itself */
+        size_t n_bytes;
+    } input, target; /* of the largest batch */
     int n_states;
     size_t activation_bytes, naive_bytes, scratch_bytes;
     int n_segments, n_stats;
     segment *segment;
     stat_pair *stat;
-    double *squares; /* (n_segments + 2 n_stats) of gradients measured since nt_net_take_squares */
-    nt_plan *last;   /* plan of the last forward */
+    int n_squares;
+    struct sums *sums; /* backend memory */
+    nt_plan *last;     /* plan of the last forward */
     bool last_has_loss;
     void *host_loss; /* (largest n, 2) real */
     void *host_slot; /* largest slot, real */
@@ -74,6 +87,11 @@ static size_t arena_bytes(const nt_net *net)
     return (size_t)net->n_elems * net->real_bytes;
 }
 
+static size_t sums_bytes(const nt_net *net)
+{
+    return sizeof *net->sums + (size_t)net->n_squares * sizeof *net->sums->squares;
+}
+
 void nt_net_destroy(nt_net *net)
 {
     if (!net) return;
@@ -85,12 +103,14 @@ void nt_net_destroy(nt_net *net)
         nt_backend_free(net->backend, net->state[i], arena_bytes(net));
     nt_backend_free(net->backend, net->activations, net->activation_bytes);
     nt_backend_free(net->backend, net->scratch, net->scratch_bytes);
+    nt_backend_free(net->backend, net->sums, sums_bytes(net));
+    nt_backend_free(net->backend, net->input.data, net->input.n_bytes);
+    nt_backend_free(net->backend, net->target.data, net->target.n_bytes);
     free(net->plan);
     free(net->want);
     free(net->slot);
     free(net->segment);
     free(net->stat);
-    free(net->squares);
     free(net->host_loss);
     free(net->host_slot);
     free(net);
@@ -219,6 +239,43 @@ static nt_status allocate_arenas(nt_net *net)
         NT_TRY(nt_backend_alloc(net->backend, (void **)&net->state[i], arena_bytes(net)));
     NT_TRY(nt_backend_alloc(net->backend, (void **)&net->activations, net->activation_bytes));
     NT_TRY(nt_backend_alloc(net->backend, (void **)&net->scratch, net->scratch_bytes));
+    NT_TRY(nt_backend_alloc(net->backend, (void **)&net->sums, sums_bytes(net)));
+    return NT_OK;
+}
+
+static nt_tensor *input_of(nt_plan *plan)
+{
+    return &plan->op[0].x[0];
+}
+
+/* NULL without a loss. */
+static nt_tensor *target_of(nt_plan *plan)
+{
+    return plan->model->has_loss ? &plan->op[plan->n_ops - 1].x[1] : NULL;
+}
+
+static void make_room(struct staged *staged, const nt_tensor *t)
+{
+    if (t && t->n_bytes > staged->n_bytes) staged->n_bytes = t->n_bytes;
+}
+
+/* Where batches are staged: all plans read them at the same address. */
+static nt_status allocate_staged(nt_net *net)
+{
+    int64_t n = 1;
+    for (int i = 0; i < net->n_plans; i++) {
+        make_room(&net->input, input_of(net->plan[i]));
+        make_room(&net->target, target_of(net->plan[i]));
+        if (net->plan[i]->n > n) n = net->plan[i]->n;
+    }
+    NT_TRY(nt_backend_alloc_input(net->backend, &net->input.data, net->input.n_bytes, n));
+    if (net->target.n_bytes > 0)
+        NT_TRY(nt_backend_alloc_input(net->backend, &net->target.data, net->target.n_bytes, n));
+    for (int i = 0; i < net->n_plans; i++) {
+        nt_tensor *target = target_of(net->plan[i]);
+        input_of(net->plan[i])->data = net->input.data;
+        if (target) target->data = net->target.data;
+    }
     return NT_OK;
 }
 
@@ -264,9 +321,9 @@ nt_status nt_net_build(nt_net *net)
     NT_TRY(compile_plans(net));
     NT_TRY(list_segments(net));
     list_stats(net);
-    net->squares = calloc((size_t)(net->n_segments + 2 * net->n_stats) + 1, sizeof *net->squares);
-    NT_CHECK_ALLOC(net->squares, (size_t)net->n_segments * sizeof *net->squares);
+    net->n_squares = net->n_segments + 2 * net->n_stats + 1;
     NT_TRY(allocate_arenas(net));
+    NT_TRY(allocate_staged(net));
     NT_TRY(allocate_host_buffers(net));
     for (int i = 0; i < net->n_plans; i++)
         NT_TRY(nt_plan_bind(net->plan[i], net->activations, net->scratch, net->slot, net->n_slots,
@@ -288,25 +345,39 @@ static nt_plan *find_plan(const nt_net *net, nt_mode mode, int64_t n)
 
 static nt_status stage_batch(nt_net *net, nt_plan *plan, const nt_batch *batch)
 {
-    NT_TRY(nt_backend_stage(net->backend, &plan->op[0].x[0], batch->x));
-    if (net->model->has_loss && batch->target)
-        NT_TRY(nt_backend_stage(net->backend, &plan->op[plan->n_ops - 1].x[1], batch->target));
+    NT_TRY(nt_backend_stage(net->backend, input_of(plan), batch->x));
+    if (net->last_has_loss) NT_TRY(nt_backend_stage(net->backend, target_of(plan), batch->target));
     return NT_OK;
 }
 
-nt_status nt_net_forward(nt_net *net, nt_mode mode, const nt_batch *batch, const nt_pass *pass)
+nt_status nt_net_stage(nt_net *net, nt_mode mode, const nt_batch *batch, const nt_pass *pass)
 {
     nt_plan *plan = find_plan(net, mode, batch->n);
     NT_BUG_UNLESS(plan, "no plan for %lld samples in mode %d", (long long)batch->n, mode);
     net->last_has_loss = net->model->has_loss && batch->target;
     NT_BUG_UNLESS(mode == NT_MODE_EVAL || net->last_has_loss, "training needs a loss and targets");
     NT_TRY(stage_batch(net, plan, batch));
+    NT_TRY(nt_backend_begin_pass(net->backend, pass, batch->n));
+    net->last = plan;
+    return NT_OK;
+}
+
+nt_status nt_net_run_forward(nt_net *net, const nt_pass *pass)
+{
+    nt_plan *plan = net->last;
+    NT_BUG_UNLESS(plan, "forward without a batch");
     int n_run = net->model->has_loss && !net->last_has_loss ? plan->n_ops - 1 : plan->n_ops;
     for (int i = 0; i < n_run; i++) {
         if (plan->maker[i] != i || (plan->op[i].flags & NT_OP_VIEW)) continue;
         NT_TRY(nt_op_forward(&plan->op[i], pass));
     }
-    net->last = plan;
+    return NT_OK;
+}
+
+nt_status nt_net_forward(nt_net *net, nt_mode mode, const nt_batch *batch, const nt_pass *pass)
+{
+    NT_TRY(nt_net_stage(net, mode, batch, pass));
+    NT_TRY(nt_net_run_forward(net, pass));
     return NT_OK;
 }
 
@@ -353,19 +424,21 @@ static double real_at(const nt_net *net, const void *array, int64_t i)
     return net->real_bytes == sizeof(float) ? (double)((const float *)array)[i] : ((const double *)array)[i];
 }
 
+/* The (N, 2) output of the last forward's loss; NULL if there was none. */
+static const nt_tensor *loss_output(const nt_net *net)
+{
+    return net->last && net->last_has_loss ? &net->last->op[net->last->n_ops - 1].y : NULL;
+}
+
 nt_status nt_net_loss(nt_net *net, nt_loss_sum *out)
 {
-    NT_BUG_UNLESS(net->last && net->last_has_loss, "no loss: the last forward had no targets");
-    const nt_tensor *y = &net->last->op[net->last->n_ops - 1].y;
+    const nt_tensor *y = loss_output(net);
+    NT_BUG_UNLESS(y, "no loss: the last forward had no targets");
     NT_TRY(nt_backend_download(net->backend, net->host_loss, y->data, y->n_bytes));
     NT_TRY(nt_backend_sync(net->backend));
-    *out = (nt_loss_sum){.n = net->last->n};
-    for (int64_t i = 0; i < out->n; i++) {
-        double loss = real_at(net, net->host_loss, 2 * i);
-        out->loss += loss;
-        out->loss_squared += loss * loss;
-        out->correct += real_at(net, net->host_loss, 2 * i + 1) > 0.5;
-    }
+    nt_report sums = {.loss = 0};
+    nt_host_add_losses(&sums, net->host_loss, net->backend->ops->real, net->last->n);
+    *out = (nt_loss_sum){sums.loss, sums.loss_squared, (int64_t)sums.correct, net->last->n};
     return NT_OK;
 }
 
@@ -416,20 +489,21 @@ static nt_status run_segment(nt_net *net, int i, const nt_update *u, int64_t beg
             block = block_elems(net);
     for (; from < stop; from += block) {
         int64_t to = block < stop - from ? from + block : stop;
-        NT_TRY(add_squares(net, &net->squares[i], from, to - from));
+        NT_TRY(add_squares(net, &net->sums->squares[i], from, to - from));
         if (u) NT_TRY(update_elems(net, u, from, to));
         if (to == stop) break;
     }
     return NT_OK;
 }
 
-static nt_status update_stat(nt_net *net, const stat_pair *stat, int64_t batch)
+static nt_status update_stat(nt_net *net, const stat_pair *stat, const nt_net_step *step)
 {
     const nt_slot *mean = &net->slot[stat->mean], *var = &net->slot[stat->var];
-    double values = (double)(batch * stat->values_per_sample);
+    double values = (double)(step->batch * stat->values_per_sample);
     nt_update u = {.rule = NT_UPDATE_STAT,
                    .momentum = (float)stat->momentum,
                    .grad_scale = 1,
+                   .scale = step->scale,
                    .correction1 = values > 1 ? (float)(values / (values - 1)) : 1};
     NT_TRY(nt_backend_update(net->backend, &u, elem(net, net->params, mean->offset),
                              elem(net, net->grads, mean->offset), elem(net, net->params, var->offset),
@@ -443,10 +517,10 @@ static nt_status run_stats(nt_net *net, const nt_net_step *step, int64_t begin, 
     for (int i = 0; i < net->n_stats; i++) {
         const nt_slot *mean = &net->slot[net->stat[i].mean], *var = &net->slot[net->stat[i].var];
         if (mean->offset < begin || mean->offset >= end) continue;
-        double *squares = net->squares + net->n_segments + 2 * i;
+        double *squares = net->sums->squares + net->n_segments + 2 * i;
         NT_TRY(add_squares(net, &squares[0], mean->offset, mean->n_elems));
         NT_TRY(add_squares(net, &squares[1], var->offset, var->n_elems));
-        if (step) NT_TRY(update_stat(net, &net->stat[i], step->batch));
+        if (step) NT_TRY(update_stat(net, &net->stat[i], step));
     }
     return NT_OK;
 }
@@ -454,7 +528,7 @@ static nt_status run_stats(nt_net *net, const nt_net_step *step, int64_t begin, 
 static nt_update prepare(const nt_net *net, int i, const nt_net_step *step)
 {
     nt_update u = nt_optim_prepare(net->options.optim, step->lr, step->step, net->segment[i].role);
-    u.grad_scale = (float)step->grad_scale;
+    u.scale = step->scale;
     return u;
 }
 
@@ -478,17 +552,36 @@ nt_status nt_net_measure(nt_net *net, int64_t begin, int64_t end)
     return NT_OK;
 }
 
-nt_status nt_net_take_squares(nt_net *net, double *out)
+nt_status nt_net_begin_step(nt_net *net)
 {
-    double sum = 0, stats = 0;
-    NT_TRY(nt_backend_sync(net->backend));
-    for (int i = 0; i < net->n_segments; i++)
-        sum += net->squares[i];
-    for (int i = net->n_segments; i < net->n_segments + 2 * net->n_stats; i++)
-        stats += net->squares[i];
-    memset(net->squares, 0, (size_t)(net->n_segments + 2 * net->n_stats) * sizeof *net->squares);
-    *out = isfinite(stats) ? sum : (double)NAN;
+    NT_TRY(nt_backend_zero(net->backend, net->sums, sums_bytes(net)));
     return NT_OK;
+}
+
+nt_status nt_net_add_losses(nt_net *net)
+{
+    const nt_tensor *y = loss_output(net);
+    NT_BUG_UNLESS(y, "no loss: the last forward had no targets");
+    NT_TRY(nt_backend_add_losses(net->backend, &net->sums->report, y->data, net->last->n));
+    NT_TRY(nt_backend_sum_squares(net->backend, nt_net_loss_check(net), y->data, 2 * net->last->n));
+    return NT_OK;
+}
+
+nt_status nt_net_judge(nt_net *net, double clip)
+{
+    NT_TRY(nt_backend_judge(net->backend, &net->sums->report, net->sums->squares, net->n_segments,
+                            net->n_squares - net->n_segments, clip));
+    return NT_OK;
+}
+
+nt_report *nt_net_report(const nt_net *net)
+{
+    return &net->sums->report;
+}
+
+double *nt_net_loss_check(const nt_net *net)
+{
+    return &net->sums->squares[net->n_squares - 1];
 }
 
 nt_status nt_net_update(nt_net *net, const nt_net_step *step)
@@ -499,7 +592,7 @@ nt_status nt_net_update(nt_net *net, const nt_net_step *step)
         NT_TRY(update_elems(net, &u, net->segment[i].begin, net->segment[i].end));
     }
     for (int i = 0; i < net->n_stats; i++)
-        NT_TRY(update_stat(net, &net->stat[i], step->batch));
+        NT_TRY(update_stat(net, &net->stat[i], step));
     return NT_OK;
 }
 

@@ -59,8 +59,12 @@ NT_MUST nt_status nt_net_want(nt_net *net, nt_mode mode, int64_t n);
 /* Compiles all plans, lays out and allocates all arenas, sets initial parameters. */
 NT_MUST nt_status nt_net_build(nt_net *net);
 
-/* Runs forward; batch->target may be NULL only in NT_MODE_EVAL. */
+/* Runs forward; batch->target may be NULL only in NT_MODE_EVAL. It is nt_net_stage, which hands batch and
+ * pass over to the backend, and nt_net_run_forward, which gives the same work for every batch of that size.
+ */
 NT_MUST nt_status nt_net_forward(nt_net *net, nt_mode mode, const nt_batch *batch, const nt_pass *pass);
+NT_MUST nt_status nt_net_stage(nt_net *net, nt_mode mode, const nt_batch *batch, const nt_pass *pass);
+NT_MUST nt_status nt_net_run_forward(nt_net *net, const nt_pass *pass);
 
 /* Called by nt_net_backward when the gradients of [begin, end) are final (for this pass), in ascending order
  * without holes. */
@@ -79,9 +83,9 @@ NT_MUST nt_status nt_net_output(nt_net *net, float *out);
 /* What an optimizer step is made with. */
 typedef struct nt_net_step {
     double lr;
-    int64_t step;      /* 0-based */
-    int64_t batch;     /* samples in the global batch */
-    double grad_scale; /* factor on all gradients (clipping); 1 normally */
+    int64_t step;        /* 0-based */
+    int64_t batch;       /* samples in the global batch */
+    const double *scale; /* see nt_update: the verdict's, or NULL */
 } nt_net_step;
 
 /* One optimizer step over everything, from the (already reduced) gradients. */
@@ -94,9 +98,17 @@ NT_MUST nt_status nt_net_measure_and_update(nt_net *net, const nt_net_step *step
 /* Takes the sum of squares of the gradients of [begin, end) only. */
 NT_MUST nt_status nt_net_measure(nt_net *net, int64_t begin, int64_t end);
 
-/* The sum of squares over all trained slots measured since the last call; waits for the device. Not finite if
- * any gradient, or any statistic, was not. */
-NT_MUST nt_status nt_net_take_squares(nt_net *net, double *out);
+/* A step's sums and verdict are made in backend memory, so that nobody waits for them:
+ * nt_net_begin_step zeroes them; nt_net_add_losses adds those of the last forward; nt_net_measure the
+ * squares; nt_net_judge looks at all of it: no update if any gradient, any statistic, or the loss check is
+ * not finite. */
+NT_MUST nt_status nt_net_begin_step(nt_net *net);
+NT_MUST nt_status nt_net_add_losses(nt_net *net);
+NT_MUST nt_status nt_net_judge(nt_net *net, double clip);
+nt_report *nt_net_report(const nt_net *net); /* backend memory */
+/* One double in backend memory that is finite if all losses added were: summed over ranks before the verdict,
+ * it makes all of them judge alike. */
+double *nt_net_loss_check(const nt_net *net);
 
 /* Sets all gradients to zero (a rank without samples in this batch). */
 NT_MUST nt_status nt_net_zero_grads(nt_net *net);

@@ -1,5 +1,8 @@
 /* See bucket.h. A bucket is a row of whole layers. With one rank nothing is sent, and every layer is a bucket
- * of its own. */
+ * of its own.
+ *
+ * Where the communicator works beside the backend, nothing is waited for until the last bucket has been
+ * handed over: a wait would keep the rest of backward behind it. */
 #include "dist/bucket.h"
 
 #include "core/clock.h"
@@ -24,6 +27,7 @@ struct nt_buckets {
     nt_net *net;
     nt_comm *comm;
     int64_t real_bytes;
+    bool overlaps;
     int n_buckets;
     bucket *bucket;
     nt_ready_fn reduced;
@@ -101,6 +105,7 @@ nt_status nt_buckets_create(nt_buckets **out, nt_net *net, nt_comm *comm, double
     b->comm = comm;
     b->reduced = reduced;
     b->arg = arg;
+    b->overlaps = comm->size > 1 && nt_comm_overlaps(comm);
     b->real_bytes = (int64_t)nt_dtype_bytes(nt_net_backend(net)->ops->real);
     nt_status status = plan(b, bucket_mb);
     if (status != NT_OK) {
@@ -123,7 +128,7 @@ static void *grad_at(const nt_buckets *b, int64_t offset)
     return (char *)nt_net_grads(b->net) + offset * b->real_bytes;
 }
 
-/* Sums over ranks. */
+/* Sums over ranks, or begins to. */
 static nt_status reduce(nt_buckets *b, const bucket *it)
 {
     nt_backend *backend = nt_net_backend(b->net);
@@ -133,9 +138,24 @@ static nt_status reduce(nt_buckets *b, const bucket *it)
     if (nt_fault_point("step.reduce") == NT_FAULT_ERROR)
         NT_FAIL(NT_ERR_UNAVAILABLE, "fault point step.reduce: no reduction");
     NT_TRY(nt_comm_all_reduce(b->comm, grad_at(b, it->begin), it->end - it->begin, backend->ops->real));
-    NT_TRY(nt_comm_wait(b->comm));
+    if (!b->overlaps) NT_TRY(nt_comm_wait(b->comm));
     nt_phase_enter("backward");
     b->seconds += nt_clock_s() - start;
+    return NT_OK;
+}
+
+static nt_status report_reduced(nt_buckets *b, int index)
+{
+    if (b->reduced) NT_TRY(b->reduced(b->arg, b->bucket[index].begin, b->bucket[index].end));
+    return NT_OK;
+}
+
+/* All are handed over: the backend's next work comes after all of them. */
+static nt_status wait_for_all(nt_buckets *b)
+{
+    NT_TRY(nt_comm_wait(b->comm));
+    for (int i = 0; i < b->n_buckets; i++)
+        NT_TRY(report_reduced(b, i));
     return NT_OK;
 }
 
@@ -146,10 +166,10 @@ nt_status nt_buckets_ready(void *buckets, int64_t begin, int64_t end)
                   (long long)begin, (long long)end, (long long)b->done);
     b->done = end;
     for (; b->next < b->n_buckets && b->bucket[b->next].end <= end; b->next++) {
-        const bucket *it = &b->bucket[b->next];
-        NT_TRY(reduce(b, it));
-        if (b->reduced) NT_TRY(b->reduced(b->arg, it->begin, it->end));
+        NT_TRY(reduce(b, &b->bucket[b->next]));
+        if (!b->overlaps) NT_TRY(report_reduced(b, b->next));
     }
+    if (b->overlaps && b->next == b->n_buckets) NT_TRY(wait_for_all(b));
     return NT_OK;
 }
 
@@ -166,16 +186,31 @@ void nt_buckets_reset(nt_buckets *b)
     b->done = 0;
 }
 
+/* Sum of squares of a slot's gradient; *sum lies in backend memory. */
+static nt_status measure_slot(nt_buckets *b, const nt_slot *slot, double *sum, double *out)
+{
+    nt_backend *backend = nt_net_backend(b->net);
+    NT_TRY(nt_backend_zero(backend, sum, sizeof *sum));
+    NT_TRY(nt_backend_sum_squares(backend, sum, grad_at(b, slot->offset), slot->n_elems));
+    NT_TRY(nt_backend_download(backend, out, sum, sizeof *out));
+    NT_TRY(nt_backend_sync(backend));
+    return NT_OK;
+}
+
 nt_status nt_buckets_blame(nt_buckets *b, const char **name)
 {
+    void *sum;
+    nt_status status = NT_OK;
     *name = NULL;
-    for (int i = 0; i < nt_net_n_slots(b->net) && !*name; i++) {
-        const nt_slot *s = nt_net_get_slot(b->net, i);
-        double sum = 0;
-        NT_TRY(nt_backend_sum_squares(nt_net_backend(b->net), &sum, grad_at(b, s->offset), s->n_elems));
-        NT_TRY(nt_backend_sync(nt_net_backend(b->net)));
-        if (!isfinite(sum)) *name = s->name;
+    NT_TRY(nt_backend_alloc(nt_net_backend(b->net), &sum, sizeof(double)));
+    for (int i = 0; i < nt_net_n_slots(b->net) && !*name && status == NT_OK; i++) {
+        const nt_slot *slot = nt_net_get_slot(b->net, i);
+        double value = 0;
+        status = measure_slot(b, slot, sum, &value);
+        if (!isfinite(value)) *name = slot->name;
     }
+    nt_backend_free(nt_net_backend(b->net), sum, sizeof(double));
+    NT_TRY(status);
     return NT_OK;
 }
 

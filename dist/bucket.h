@@ -12,12 +12,14 @@
 
 typedef struct nt_buckets nt_buckets;
 
-/* reduced(arg, begin, end) is called for every bucket right after its reduction; may be NULL. */
+/* reduced(arg, begin, end) is called for every bucket: right after its reduction, or, where reductions
+ * overlap with backward, after all of them. May be NULL. */
 NT_MUST nt_status nt_buckets_create(nt_buckets **out, nt_net *net, nt_comm *comm, double bucket_mb,
                                     nt_ready_fn reduced, void *arg);
 void nt_buckets_destroy(nt_buckets *buckets);
 
-/* An nt_ready_fn with the buckets as arg: reduces every bucket that [.., end) completes. */
+/* An nt_ready_fn with the buckets as arg: reduces every bucket that [.., end) completes. After the last one
+ * the sums are there for whatever the backend is given next. */
 NT_MUST nt_status nt_buckets_ready(void *buckets, int64_t begin, int64_t end);
 
 /* All buckets must be reduced. Readies the next step. */

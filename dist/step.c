@@ -3,13 +3,20 @@
  *
  * The sum is exact for uneven parts because every rank scales its loss gradient by 1 / samples of the
  * *global* batch: summing is all that is left to do, and a rank without samples adds zeros. Everything that
- * decides about the update (norm, NaN) is computed from numbers that are equal on all ranks, so all decide
- * alike without asking each other; only a loss, which stays local, needs one tiny message.
+ * decides about the update (norm, NaN) is made from numbers that are equal on all ranks, so all decide alike
+ * without asking each other: the reduced gradient, and the sum over ranks of a number that a bad loss makes
+ * infinite or NaN. Nor do they ask the host: the verdict lies in backend memory as the factor that the update
+ * reads, and the host hears of it by a posted report; on a device one step late, so that giving work runs
+ * ahead of doing it.
  *
- * Where a NaN ends the run anyway and nothing is clipped, the verdict need not come before the update: each
- * bucket is measured and updated right after its reduction, while it is in cache, and a NaN is found after
- * the fact; no checkpoint is written then, so nothing is lost. The same arithmetic in the same order per
- * element, so both ways give the same bits. */
+ * The last piece of a step, with the reductions and the verdict, is the same work whenever a batch of the
+ * same size comes, so a device may replay it (nt_backend_record). The update is not part of it, because rate
+ * and step are arguments of it, nor are the pieces before, of which ranks may have different numbers.
+ *
+ * Where a NaN ends the run anyway and nothing is clipped, the verdict need not come before the update: in
+ * host memory each bucket is measured and updated right after its reduction, while it is in cache, and a NaN
+ * is found after the fact; no checkpoint is written then, so nothing is lost. The same arithmetic in the same
+ * order per element, so both ways give the same bits. */
 #include "dist/step.h"
 
 #include "core/clock.h"
@@ -23,11 +30,17 @@
 struct nt_stepper {
     nt_net *net;
     nt_comm *comm;
+    nt_backend *backend;
     nt_buckets *buckets;
     nt_step_options options;
-    bool early;       /* update bucket by bucket */
-    nt_net_step step; /* under way */
-    double update_s;  /* spent in on_reduced */
+    bool early;                           /* update bucket by bucket */
+    bool late;                            /* results are taken one step late */
+    bool records;                         /* the device may replay */
+    nt_net_step step;                     /* under way */
+    double update_s;                      /* spent in on_reduced */
+    nt_step_result posted[NT_POST_SLOTS]; /* what the host knows of the steps whose reports are under way */
+    int slot;                             /* of the step under way */
+    int pending;                          /* slot of the last step whose result was not taken; -1: none */
 };
 
 /* What is done with a bucket that has just been reduced. */
@@ -51,8 +64,13 @@ nt_status nt_stepper_create(nt_stepper **out, nt_net *net, nt_comm *comm, double
     NT_CHECK_ALLOC(s, sizeof *s);
     s->net = net;
     s->comm = comm;
+    s->backend = nt_net_backend(net);
     s->options = *options;
-    s->early = options->nan_policy == NT_NAN_ABORT && options->clip_norm <= 0;
+    s->pending = -1;
+    bool host = s->backend->ops->host_memory;
+    s->early = host && options->nan_policy == NT_NAN_ABORT && options->clip_norm <= 0;
+    s->late = !host && !s->backend->options.debug_sync;
+    s->records = !nt_fault_armed() && (comm->size == 1 || nt_comm_overlaps(comm));
     nt_status status = nt_buckets_create(&s->buckets, net, comm, bucket_mb, on_reduced, s);
     if (status != NT_OK) {
         nt_stepper_destroy(s);
@@ -80,34 +98,27 @@ static nt_status fault_error(const char *name, nt_fault_kind kind)
     return NT_OK;
 }
 
-static nt_status run_forward(nt_stepper *s, const nt_batch *batch, const nt_pass *pass, nt_step_result *r)
+/* Makes a number in backend memory a NaN: what a broken kernel would do. */
+static nt_status poison(nt_stepper *s, void *at, nt_dtype dtype)
 {
-    nt_phase_enter("forward");
-    nt_fault_kind fault = nt_fault_point("step.forward");
-    NT_TRY(fault_error("step.forward", fault));
-    double start = nt_clock_s();
-    NT_TRY(nt_net_forward(s->net, NT_MODE_TRAIN, batch, pass));
-    nt_loss_sum sum;
-    NT_TRY(nt_net_loss(s->net, &sum));
-    if (fault == NT_FAULT_NAN) sum.loss = (double)NAN;
-    r->sum.loss += sum.loss;
-    r->sum.loss_squared += sum.loss_squared;
-    r->sum.correct += sum.correct;
-    r->sum.n += sum.n;
-    r->times.forward_s += nt_clock_s() - start;
+    const uint64_t all_ones = UINT64_MAX; /* a NaN as float and as double */
+    NT_TRY(nt_backend_upload(s->backend, at, &all_ones, nt_dtype_bytes(dtype)));
+    NT_TRY(nt_backend_sync(s->backend));
     return NT_OK;
 }
 
-/* Makes the first gradient a NaN: what a broken kernel would do. */
-static nt_status poison(nt_stepper *s)
+static nt_status run_forward(nt_stepper *s, const nt_pass *pass, nt_step_result *r)
 {
-    bool is_float = nt_net_backend(s->net)->ops->real == NT_F32;
-    float single = NAN;
-    double real = (double)NAN;
-    NT_TRY(nt_backend_upload(nt_net_backend(s->net), nt_net_grads(s->net),
-                             is_float ? (void *)&single : (void *)&real,
-                             is_float ? sizeof single : sizeof real));
-    NT_TRY(nt_backend_sync(nt_net_backend(s->net)));
+    nt_fault_kind fault = nt_fault_point("step.forward");
+    NT_TRY(fault_error("step.forward", fault));
+    double start = nt_clock_s();
+    NT_TRY(nt_net_run_forward(s->net, pass));
+    NT_TRY(nt_net_add_losses(s->net));
+    if (fault == NT_FAULT_NAN) {
+        NT_TRY(poison(s, &nt_net_report(s->net)->loss, NT_F64));
+        NT_TRY(poison(s, nt_net_loss_check(s->net), NT_F64));
+    }
+    r->times.forward_s += nt_clock_s() - start;
     return NT_OK;
 }
 
@@ -120,30 +131,105 @@ static nt_status run_backward(nt_stepper *s, const nt_pass *pass, bool last, nt_
     double start = nt_clock_s();
     bool overlap = last && fault != NT_FAULT_NAN;
     NT_TRY(nt_net_backward(s->net, pass, overlap ? nt_buckets_ready : NULL, s->buckets));
-    if (fault == NT_FAULT_NAN) NT_TRY(poison(s));
+    if (fault == NT_FAULT_NAN) NT_TRY(poison(s, nt_net_grads(s->net), s->backend->ops->real));
     if (last && !overlap) NT_TRY(nt_buckets_ready(s->buckets, 0, nt_net_n_elems(s->net)));
     r->times.backward_s += nt_clock_s() - start;
     return NT_OK;
 }
 
-/* Leaves the summed gradients of the global batch in the arena. */
-static nt_status compute_gradients(nt_stepper *s, const nt_batch *micro, int n_micro, int64_t global_n,
-                                   nt_step_result *r)
+/* A loss stays local, but whether all of them are finite is for all to know. */
+static nt_status check_losses(nt_stepper *s)
 {
-    for (int i = 0; i < n_micro; i++) {
-        nt_pass pass = {.accumulate = i > 0,
-                        .scale = 1.0 / (double)global_n,
-                        .share = (double)micro[i].n / (double)global_n,
-                        .seed = s->options.seed,
-                        .epoch = micro[i].epoch,
-                        .sample = micro[i].sample};
-        NT_TRY(run_forward(s, &micro[i], &pass, r));
-        NT_TRY(run_backward(s, &pass, i == n_micro - 1, r));
-    }
-    if (n_micro == 0) { /* nothing to add, but the others wait for our zeros */
+    if (s->comm->size == 1) return NT_OK;
+    nt_phase_wait("loss check");
+    NT_TRY(nt_comm_all_reduce(s->comm, nt_net_loss_check(s->net), 1, NT_F64));
+    NT_TRY(nt_comm_wait(s->comm));
+    return NT_OK;
+}
+
+/* What a device may replay: the last piece, or, without samples, zeros that the others wait for; then what
+ * the ranks do together. */
+typedef struct last_piece {
+    nt_stepper *stepper;
+    nt_pass pass;
+    int64_t n; /* samples */
+    nt_step_result *result;
+} last_piece;
+
+static nt_status run_last_piece(void *arg)
+{
+    const last_piece *piece = arg;
+    nt_stepper *s = piece->stepper;
+    nt_buckets_reset(s->buckets);
+    if (piece->n > 0) {
+        NT_TRY(run_forward(s, &piece->pass, piece->result));
+        NT_TRY(run_backward(s, &piece->pass, true, piece->result));
+    } else {
         NT_TRY(nt_net_zero_grads(s->net));
         NT_TRY(nt_buckets_ready(s->buckets, 0, nt_net_n_elems(s->net)));
     }
+    NT_TRY(nt_buckets_finish(s->buckets));
+    NT_TRY(check_losses(s));
+    NT_TRY(nt_net_judge(s->net, s->options.clip_norm));
+    return NT_OK;
+}
+
+/* The same work is known by the size of the global batch, which is cut alike every time, and is the same
+ * number on all ranks; by this rank's part to be sure. */
+static uint64_t key_of(const last_piece *piece)
+{
+    return (uint64_t)piece->stepper->step.batch << 32 ^ (uint64_t)piece->n << 1 ^ piece->pass.accumulate;
+}
+
+static nt_status give_last_piece(last_piece *piece)
+{
+    bool ran;
+    if (!piece->stepper->records) return run_last_piece(piece);
+    return nt_backend_record(piece->stepper->backend, key_of(piece), run_last_piece, piece, &ran);
+}
+
+static nt_pass make_pass(const nt_stepper *s, const nt_batch *piece, int index)
+{
+    return (nt_pass){.accumulate = index > 0,
+                     .scale = 1.0 / (double)s->step.batch,
+                     .share = (double)piece->n / (double)s->step.batch,
+                     .seed = s->options.seed,
+                     .epoch = piece->epoch,
+                     .sample = piece->sample};
+}
+
+/* Leaves the summed gradients of the global batch in the arena, and the verdict on them in the report. */
+static nt_status compute_gradients(nt_stepper *s, const nt_batch *micro, int n_micro, nt_step_result *r)
+{
+    last_piece last = {.stepper = s, .result = r};
+    for (int i = 0; i < n_micro; i++) {
+        nt_pass pass = make_pass(s, &micro[i], i);
+        nt_phase_enter("forward");
+        NT_TRY(nt_net_stage(s->net, NT_MODE_TRAIN, &micro[i], &pass));
+        r->sum.n += micro[i].n;
+        last.pass = pass;
+        last.n = micro[i].n;
+        if (i == n_micro - 1) break;
+        NT_TRY(run_forward(s, &pass, r));
+        NT_TRY(run_backward(s, &pass, false, r));
+    }
+    NT_TRY(give_last_piece(&last));
+    r->times.reduce_s = nt_buckets_take_seconds(s->buckets);
+    r->times.update_s = s->update_s;
+    if (n_micro > 0) r->times.backward_s -= r->times.reduce_s + r->times.update_s;
+    return NT_OK;
+}
+
+/* The update of everything, where it had to wait for the verdict; the verdict may be not to do it. */
+static nt_status update(nt_stepper *s, nt_step_result *r)
+{
+    nt_phase_enter("update");
+    NT_TRY(fault_error("step.update", nt_fault_point("step.update")));
+    if (s->early) return NT_OK;
+    double start = nt_clock_s();
+    s->step.scale = &nt_net_report(s->net)->scale;
+    NT_TRY(nt_net_update(s->net, &s->step));
+    r->times.update_s += nt_clock_s() - start;
     return NT_OK;
 }
 
@@ -157,61 +243,61 @@ static nt_status find_bad_loss(nt_stepper *s, const nt_step_result *r, int *rank
     return NT_OK;
 }
 
-/* By policy, NT_ERR_NAN or a skipped update. All ranks come here together. */
-static nt_status refuse(nt_stepper *s, int64_t step, int bad_loss_rank, nt_step_result *r)
+/* What is not finite. The gradients themselves can only be looked at while they are there. */
+static nt_status find_cause(nt_stepper *s, const nt_step_result *r, char *what, size_t cap)
 {
     const char *slot = NULL;
-    char what[NT_NAME_BYTES + 64];
-    NT_TRY(nt_buckets_blame(s->buckets, &slot));
+    int rank = s->comm->size;
+    if (!s->late) NT_TRY(nt_buckets_blame(s->buckets, &slot));
+    NT_TRY(find_bad_loss(s, r, &rank));
     if (slot)
-        snprintf(what, sizeof what, "the gradient of %s is not finite", slot);
-    else if (bad_loss_rank < s->comm->size)
-        snprintf(what, sizeof what, "the loss of rank %d is not finite", bad_loss_rank);
+        snprintf(what, cap, "the gradient of %s is not finite", slot);
+    else if (rank < s->comm->size)
+        snprintf(what, cap, "the loss of rank %d is not finite", rank);
     else
-        snprintf(what, sizeof what, "the gradient's norm is not finite");
+        snprintf(what, cap, "the gradient%s is not finite",
+                 s->late ? " (run.debug_sync = yes says of which layer)" : "'s norm");
+    return NT_OK;
+}
+
+/* By policy, NT_ERR_NAN or a skipped update. All ranks come here together. */
+static nt_status refuse(nt_stepper *s, nt_step_result *r)
+{
+    char what[NT_NAME_BYTES + 64];
+    NT_TRY(find_cause(s, r, what, sizeof what));
     NT_CHECK(s->options.nan_policy == NT_NAN_SKIP, NT_ERR_NAN,
              "step %lld: %s (NaN or Inf); a smaller learning rate, warm-up or clip_norm usually helps, and "
              "run.nan_policy = skip leaves such steps out",
-             (long long)step, what);
-    if (s->comm->rank == 0) nt_warn("step %lld: %s; no update is made", (long long)step, what);
+             (long long)r->step, what);
+    if (s->comm->rank == 0) nt_warn("step %lld: %s; no update is made", (long long)r->step, what);
     r->skipped = true;
     return NT_OK;
 }
 
-/* The update of everything, where it had to wait for the verdict. */
-static nt_status update(nt_stepper *s, nt_step_result *r)
+/* The result of the step that was posted to `slot`; -1: of none. */
+static nt_status take_result(nt_stepper *s, int slot, nt_step_result *result)
 {
-    nt_phase_enter("update");
-    NT_TRY(fault_error("step.update", nt_fault_point("step.update")));
-    if (s->early) return NT_OK;
-    double start = nt_clock_s(), clip = s->options.clip_norm;
-    if (clip > 0 && r->grad_norm > clip) s->step.grad_scale = clip / r->grad_norm;
-    NT_TRY(nt_net_update(s->net, &s->step));
-    r->times.update_s += nt_clock_s() - start;
-    return NT_OK;
-}
-
-/* Splits what backward took into its parts, and takes the gradient's norm. */
-static nt_status close_gradients(nt_stepper *s, int n_micro, double *sum_squares, nt_step_result *r)
-{
-    NT_TRY(nt_buckets_finish(s->buckets));
-    NT_TRY(nt_net_take_squares(s->net, sum_squares));
-    r->times.reduce_s = nt_buckets_take_seconds(s->buckets);
-    r->times.update_s = s->update_s;
-    if (n_micro > 0) r->times.backward_s -= r->times.reduce_s + r->times.update_s;
-    r->grad_norm = sqrt(*sum_squares);
+    nt_report report;
+    *result = (nt_step_result){.step = -1};
+    if (slot < 0) return NT_OK;
+    NT_TRY(nt_backend_collect(s->backend, slot, &report, sizeof report));
+    *result = s->posted[slot];
+    result->sum.loss = report.loss;
+    result->sum.loss_squared = report.loss_squared;
+    result->sum.correct = (int64_t)report.correct;
+    result->grad_norm = sqrt(report.sum_squares);
+    if (!isfinite(report.scale)) NT_TRY(refuse(s, result));
     return NT_OK;
 }
 
 static nt_status begin_step(nt_stepper *s, int64_t global_n, double lr, int64_t step)
 {
-    double stale;
     nt_fault_set_step(step);
     nt_phase_set_step(step);
-    s->step = (nt_net_step){.lr = lr, .step = step, .batch = global_n, .grad_scale = 1};
+    s->step = (nt_net_step){.lr = lr, .step = step, .batch = global_n};
     s->update_s = 0;
-    nt_buckets_reset(s->buckets);
-    NT_TRY(nt_net_take_squares(s->net, &stale)); /* of a step that was given up */
+    s->posted[s->slot] = (nt_step_result){.step = step};
+    NT_TRY(nt_net_begin_step(s->net));
     return NT_OK;
 }
 
@@ -220,16 +306,20 @@ nt_status nt_stepper_run(nt_stepper *s, const nt_batch *micro, int n_micro, int6
 {
     NT_BUG_UNLESS(n_micro >= 0 && global_n >= 1, "%d pieces of a batch of %lld", n_micro,
                   (long long)global_n);
-    double sum_squares = 0;
-    int bad_loss_rank = s->comm->size;
-    *result = (nt_step_result){.skipped = false};
+    nt_step_result *mine = &s->posted[s->slot];
     NT_TRY(begin_step(s, global_n, lr, step));
-    NT_TRY(compute_gradients(s, micro, n_micro, global_n, result));
-    NT_TRY(close_gradients(s, n_micro, &sum_squares, result));
-    NT_TRY(find_bad_loss(s, result, &bad_loss_rank));
-    if (!isfinite(sum_squares) || bad_loss_rank < s->comm->size)
-        NT_TRY(refuse(s, step, bad_loss_rank, result));
-    else
-        NT_TRY(update(s, result));
-    return NT_OK;
+    NT_TRY(compute_gradients(s, micro, n_micro, mine));
+    NT_TRY(update(s, mine));
+    NT_TRY(nt_backend_post(s->backend, nt_net_report(s->net), sizeof(nt_report), s->slot));
+    int due = s->late ? s->pending : s->slot;
+    s->pending = s->late ? s->slot : -1;
+    s->slot = (s->slot + 1) % NT_POST_SLOTS;
+    return take_result(s, due, result);
+}
+
+nt_status nt_stepper_finish(nt_stepper *s, nt_step_result *result)
+{
+    int due = s->pending;
+    s->pending = -1;
+    return take_result(s, due, result);
 }

@@ -36,7 +36,8 @@ void nt_stepper_destroy(nt_stepper *stepper);
 const nt_buckets *nt_stepper_buckets(const nt_stepper *stepper);
 
 /* micro[0 .. n_micro): this rank's slice of a global batch of `global_n` samples, in pieces (gradient
- * accumulation); n_micro may be 0 (no samples for this rank in a last batch). Every rank calls it for every
+ * accumulation); n_micro may be 0 (no samples for this rank in a last batch). How a batch is cut depends on
+ * global_n alone. Every rank calls it for every
  * step: the collectives are the same. NaN or Inf in the reduced gradient or in any rank's loss: by policy
  * NT_ERR_NAN on all ranks (names step, and the layer), or skipped on all.
  *

@@ -76,7 +76,7 @@ static void train(machine *m, int first, int last)
         nt_pass pass = {.scale = 1.0 / N, .share = 1, .seed = 7, .sample = sample};
         assert_ok(nt_net_forward(m->net, NT_MODE_TRAIN, &batch, &pass));
         assert_ok(nt_net_backward(m->net, &pass, NULL, NULL));
-        assert_ok(nt_net_update(m->net, &(nt_net_step){0.01, step, N, 1}));
+        assert_ok(nt_net_update(m->net, &(nt_net_step){0.01, step, N, NULL}));
     }
 }
 

@@ -94,7 +94,7 @@ static void train(run *r)
         }
         const nt_batch batch = {.n = N, .x = x, .target = label, .sample = sample};
         const nt_pass pass = {.scale = 1.0 / N, .share = 1, .seed = 3, .sample = sample};
-        const nt_net_step update = {.lr = 0.05, .step = step, .batch = N, .grad_scale = 1};
+        const nt_net_step update = {.lr = 0.05, .step = step, .batch = N};
         const bool last = step == STEPS;
         pair_ok(nt_net_forward(r->net, last ? NT_MODE_EVAL : NT_MODE_TRAIN, &batch, &pass));
         if (!last) pair_ok(nt_net_backward(r->net, &pass, NULL, NULL));

@@ -97,7 +97,7 @@ static double train_steps(fixture *f, int n_steps)
         assert_int_equal(nt_net_forward(f->net, NT_MODE_TRAIN, &batch, &pass), NT_OK);
         assert_int_equal(nt_net_backward(f->net, &pass, NULL, NULL), NT_OK);
         assert_int_equal(nt_net_loss(f->net, &sum), NT_OK);
-        assert_int_equal(nt_net_update(f->net, &(nt_net_step){0.1, step, N, 1}), NT_OK);
+        assert_int_equal(nt_net_update(f->net, &(nt_net_step){0.1, step, N, NULL}), NT_OK);
     }
     return sum.loss;
 }

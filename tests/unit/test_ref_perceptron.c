@@ -47,7 +47,7 @@ static int train(const char *loss, const float *target, int n_steps)
     for (int step = 0; step < n_steps; step++) {
         assert_int_equal(nt_net_forward(net, NT_MODE_TRAIN, &batch, &pass), NT_OK);
         assert_int_equal(nt_net_backward(net, &pass, NULL, NULL), NT_OK);
-        assert_int_equal(nt_net_update(net, &(nt_net_step){0.1, step, N, 1}), NT_OK);
+        assert_int_equal(nt_net_update(net, &(nt_net_step){0.1, step, N, NULL}), NT_OK);
     }
     assert_int_equal(nt_net_forward(net, NT_MODE_TRAIN, &batch, &pass), NT_OK);
     assert_int_equal(nt_net_output(net, out), NT_OK);

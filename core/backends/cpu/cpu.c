@@ -163,12 +163,12 @@ static nt_status cpu_sum(nt_backend *backend, void *dst, const void *a, const vo
 }
 
 /* Blocks of fixed length, added in order: the result does not depend on the number of threads. */
-static nt_status cpu_sum_squares(nt_backend *backend, double *host, const void *x, int64_t n)
+static nt_status cpu_sum_squares(nt_backend *backend, double *total, const void *x, int64_t n)
 {
     enum { BLOCK = NT_SUM_BLOCK, AT_ONCE = 128 };
     const nt_cpu *cpu = backend->state;
     const float *v = x;
-    double total = *host, partial[AT_ONCE];
+    double sum = *total, partial[AT_ONCE];
     for (int64_t start = 0; start < n; start += (int64_t)BLOCK * AT_ONCE) {
         int64_t blocks = (n - start + BLOCK - 1) / BLOCK;
         if (blocks > AT_ONCE) blocks = AT_ONCE;
@@ -178,9 +178,9 @@ static nt_status cpu_sum_squares(nt_backend *backend, double *host, const void *
             partial[i] = cpu->vec->sum_squares(v + from, left < BLOCK ? left : BLOCK);
         }
         for (int64_t i = 0; i < blocks; i++)
-            total += partial[i];
+            sum += partial[i];
     }
-    *host = total;
+    *total = sum;
     return NT_OK;
 }
 
@@ -200,7 +200,9 @@ static nt_status cpu_update(nt_backend *backend, const nt_update *u, void *p, co
     const nt_cpu *cpu = backend->state;
     NT_BUG_UNLESS(u->rule == NT_UPDATE_SGD || u->rule == NT_UPDATE_ADAM || u->rule == NT_UPDATE_STAT,
                   "update rule %d is unknown", (int)u->rule);
-    flat f = {.vec = cpu->vec, .u = u, .p = p, .a = g, .s1 = s1, .s2 = s2};
+    nt_update own = *u;
+    if (!nt_update_fold_scale(&own)) return NT_OK;
+    flat f = {.vec = cpu->vec, .u = &own, .p = p, .a = g, .s1 = s1, .s2 = s2};
     nt_cpu_parallel(cpu, n, update_range, &f);
     return NT_OK;
 }

@@ -79,14 +79,14 @@ static nt_status ref_sum(nt_backend *backend, void *dst, const void *a, const vo
     return NT_OK;
 }
 
-static nt_status ref_sum_squares(nt_backend *backend, double *host, const void *x, int64_t n)
+static nt_status ref_sum_squares(nt_backend *backend, double *total, const void *x, int64_t n)
 {
     (void)backend;
     const real *v = x;
-    double sum = *host;
+    double sum = *total;
     for (int64_t i = 0; i < n; i++)
         sum += (double)v[i] * (double)v[i];
-    *host = sum;
+    *total = sum;
     return NT_OK;
 }
 

@@ -49,16 +49,18 @@ nt_status NT_REF(update)(nt_backend *backend, const nt_update *u, void *p, const
                          int64_t n)
 {
     (void)backend;
-    switch (u->rule) {
+    nt_update own = *u;
+    if (!nt_update_fold_scale(&own)) return NT_OK;
+    switch (own.rule) {
     case NT_UPDATE_SGD:
-        update_sgd(u, p, g, s1, n);
+        update_sgd(&own, p, g, s1, n);
         return NT_OK;
     case NT_UPDATE_ADAM:
-        update_adam(u, p, g, s1, s2, n);
+        update_adam(&own, p, g, s1, s2, n);
         return NT_OK;
     case NT_UPDATE_STAT:
-        update_stat(u, p, g, s1, s2, n);
+        update_stat(&own, p, g, s1, s2, n);
         return NT_OK;
     }
-    NT_BUG_UNLESS(false, "update rule %d is unknown", (int)u->rule);
+    NT_BUG_UNLESS(false, "update rule %d is unknown", (int)own.rule);
 }
