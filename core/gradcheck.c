@@ -5,6 +5,7 @@
  * kink (relu at 0) and no two are so close that a step of e changes which is the largest (max_pool). */
 #include "core/gradcheck.h"
 
+#include "core/layers/losses.h"
 #include "core/lone_op.h"
 #include "core/rng.h"
 
@@ -100,13 +101,33 @@ static nt_status allocate_check(check *c, int64_t n)
     return NT_OK;
 }
 
-/* Targets of a loss: classes that differ from row to row, or values in 0..1. */
+/* Random integers in [0, bound). */
+static void fill_integers(double *values, int64_t n, int64_t bound, uint64_t seed, uint32_t stream)
+{
+    for (int64_t i = 0; i < n; i++)
+        values[i] = (double)nt_rng_below(random_word(seed, stream, i), 0, (uint64_t)bound);
+}
+
+static int64_t n_classes_of(const nt_op *op)
+{
+    const nt_loss_options *o = op->options;
+    const nt_shape *x = &op->x[0].shape;
+    return x->dim[o->class_dim == NT_CLASS_DIM_LAST ? x->n_dims - 1 : 1];
+}
+
+/* Targets of a loss: classes that differ from row to row, or values in 0..1 that sum to 1 in each row. */
 static void fill_target(const nt_op *op, double *values, uint64_t seed)
 {
-    int64_t n = nt_shape_elems(op->x[1].shape), classes = op->x[0].shape.dim[1];
+    int64_t rows = op->x[1].shape.dim[0], n = nt_shape_elems(op->x[1].shape), k = n / rows;
     fill_range(values, n, 0, 1, seed, 90);
-    for (int64_t i = 0; op->x[1].dtype == NT_I32 && i < n; i++)
-        values[i] = floor(values[i] * (double)classes);
+    if (op->x[1].dtype == NT_I32) fill_integers(values, n, n_classes_of(op), seed, 90);
+    for (int64_t i = 0; op->x[1].dtype != NT_I32 && i < rows; i++) {
+        double sum = 0;
+        for (int64_t j = i * k; j < (i + 1) * k; j++)
+            sum += values[j];
+        for (int64_t j = i * k; j < (i + 1) * k; j++)
+            values[j] /= sum;
+    }
 }
 
 static nt_status fill_all(check *c, uint64_t seed)
@@ -116,6 +137,8 @@ static nt_status fill_all(check *c, uint64_t seed)
     for (int k = 0; k < op->n_inputs; k++) {
         fill_apart(c->value, nt_shape_elems(op->x[k].shape), seed, (uint32_t)k);
         if (is_loss && k == 1) fill_target(op, c->value, seed);
+        if (c->lone->layer.ops->takes_tokens)
+            fill_integers(c->value, nt_shape_elems(op->x[k].shape), op->param[0].shape.dim[0], seed, 90);
         NT_TRY(nt_lone_write(c->lone, &op->x[k], c->value));
     }
     for (int p = 0; p < op->n_params; p++) {
@@ -182,17 +205,19 @@ static nt_status check_all_tensors(check *c)
     return NT_OK;
 }
 
-nt_status nt_gradcheck_layer(nt_backend *backend, const char *type, const void *options, const nt_shape *in,
-                             int n_inputs, int64_t n, uint64_t seed, nt_gradcheck_result *out)
+nt_status nt_gradcheck_layer(nt_backend *backend, const nt_lone_spec *wanted, uint64_t seed,
+                             nt_gradcheck_result *out)
 {
     NT_BUG_UNLESS(backend->ops->real == NT_F64, "gradient checks need double, backend '%s' has %s",
                   backend->ops->name, nt_dtype_name(backend->ops->real));
-    const nt_lone_spec spec = {
-        .type = type, .options = options, .in = in, .n_inputs = n_inputs, .n = n, .training = true, .id = 5};
+    nt_lone_spec spec = *wanted;
+    spec.training = true;
+    spec.shares = false;
+    spec.id = 5;
     check c = {.pass = {.scale = LOSS_SCALE, .share = 1, .seed = seed, .epoch = 2}, .out = out};
     *out = (nt_gradcheck_result){0};
     NT_TRY(nt_lone_create(&c.lone, backend, &spec));
-    nt_status status = allocate_check(&c, n);
+    nt_status status = allocate_check(&c, spec.n);
     if (status == NT_OK) status = fill_all(&c, seed);
     if (status == NT_OK) status = check_all_tensors(&c);
     free_check(&c);

@@ -3,6 +3,7 @@
 #ifndef NT_CORE_GRADCHECK_H
 #define NT_CORE_GRADCHECK_H
 
+#include "core/lone_op.h"
 #include "core/net.h"
 
 typedef struct nt_gradcheck_result {
@@ -15,11 +16,10 @@ typedef struct nt_gradcheck_result {
 NT_MUST nt_status nt_gradcheck_net(nt_net *net, const nt_batch *batch, double epsilon, int max_per_tensor,
                                    nt_gradcheck_result *out);
 
-/* Checks dx and dparam of one layer type with given options and per-sample input shapes, alone: inputs and
- * parameters random from seed, objective a random weighted sum of y. training selects batch statistics and
- * masks. */
-NT_MUST nt_status nt_gradcheck_layer(nt_backend *backend, const char *type, const void *options,
-                                     const nt_shape *in, int n_inputs, int64_t n, uint64_t seed,
+/* Checks dx and dparam of one layer type or loss with given options and per-sample input shapes, alone, in
+ * training: of spec type, options, in, labels, n_inputs and n count. Inputs and parameters are random from
+ * seed, the objective is a random weighted sum of y. */
+NT_MUST nt_status nt_gradcheck_layer(nt_backend *backend, const nt_lone_spec *spec, uint64_t seed,
                                      nt_gradcheck_result *out);
 
 #endif

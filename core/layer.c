@@ -8,21 +8,43 @@
 #define LAYERS(X)                                                                                            \
     X(linear)                                                                                                \
     X(conv2d)                                                                                                \
+    X(conv_transpose2d)                                                                                      \
     X(max_pool)                                                                                              \
     X(avg_pool)                                                                                              \
+    X(adaptive_avg_pool)                                                                                     \
     X(global_avg_pool)                                                                                       \
     X(flatten)                                                                                               \
+    X(reshape)                                                                                               \
+    X(permute)                                                                                               \
+    X(slice)                                                                                                 \
     X(dropout)                                                                                               \
+    X(stochastic_depth)                                                                                      \
     X(batchnorm)                                                                                             \
+    X(layer_norm)                                                                                            \
+    X(group_norm)                                                                                            \
+    X(local_response_norm)                                                                                   \
     X(add)                                                                                                   \
+    X(multiply)                                                                                              \
     X(concat)                                                                                                \
+    X(scale)                                                                                                 \
     X(activation)                                                                                            \
+    X(prelu)                                                                                                 \
     X(softmax)                                                                                               \
+    X(log_softmax)                                                                                           \
+    X(embedding)                                                                                             \
+    X(position_embedding)                                                                                    \
+    X(class_token)                                                                                           \
+    X(multihead_attention)                                                                                   \
     X(input) /* last: nt_layer_types leaves it out */
 
 #define LOSSES(X)                                                                                            \
     X(mse)                                                                                                   \
+    X(l1)                                                                                                    \
+    X(huber)                                                                                                 \
+    X(smooth_l1)                                                                                             \
     X(bce)                                                                                                   \
+    X(hinge)                                                                                                 \
+    X(kl_divergence)                                                                                         \
     X(cross_entropy)
 
 #define DECLARE_LAYER(name) extern const nt_layer_ops nt_layer_##name;
@@ -100,6 +122,8 @@ nt_status nt_layer_infer(nt_layer *layer)
     const char *type = layer->ops->section.name;
     NT_TRY(check_inputs(layer));
     layer->n_params = 0;
+    layer->kind = type;
+    layer->folds = false;
     NT_TRY(layer->ops->infer(layer));
     NT_BUG_UNLESS(layer->n_params <= NT_MAX_PARAMS, "%s has %d parameters, room is for %d", type,
                   layer->n_params, NT_MAX_PARAMS);
@@ -107,6 +131,13 @@ nt_status nt_layer_infer(nt_layer *layer)
     for (int i = 0; i < layer->n_params; i++)
         NT_TRY(check_shape(layer->param[i].shape, type, layer->param[i].name));
     return NT_OK;
+}
+
+nt_shape nt_layer_op_shape(const nt_layer *layer, nt_shape shape, int64_t n)
+{
+    if (!layer->folds || shape.n_dims < 2) return nt_shape_with_n(shape, n);
+    int64_t last = shape.dim[shape.n_dims - 1];
+    return nt_shape_of(2, n * (nt_shape_elems(shape) / last), last);
 }
 
 int64_t nt_layer_flops(const nt_layer *layer)

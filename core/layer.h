@@ -51,6 +51,7 @@ typedef struct nt_layer_ops {
         section; /* name = the type as written in the config and as looked up in backends; option table */
     int min_inputs, max_inputs; /* max -1: any number */
     bool takes_batchnorm;       /* `batchnorm = yes` is allowed (linear, conv2d) */
+    bool takes_tokens;          /* reads int32 tokens (embedding); all others read real numbers */
     bool is_loss; /* second input is the target, () for a class or (K) for values; output is (2): loss and
                      correct (0 or 1) of the sample */
     /* From layer->in and layer->options: checks them, sets layer->out and layer->param. Errors name shapes.
@@ -65,7 +66,11 @@ struct nt_layer {
     char name[NT_NAME_BYTES];
     const nt_layer_ops *ops;
     void *options;      /* ops->section.size bytes */
+    const char *kind;   /* of the operation that computes it: the type's name, unless infer() says that
+                           its options need a more general one */
+    bool folds;         /* set by infer(): the operation sees (N, T, F) as (N T, F), see nt_layer_op_shape */
     bool has_batchnorm; /* a batchnorm node follows: `bias = auto` means no */
+    bool has_labels;    /* losses: the targets are class labels, whatever the shape of in[1] */
     int n_inputs;
     int *input;   /* indices of nodes; for losses input[1] is NT_NODE_TARGET */
     nt_shape *in; /* per-sample shapes of the inputs */
@@ -78,6 +83,10 @@ struct nt_layer {
 /* Checks the number of inputs and their shapes, runs ops->infer and checks what it gave. NT_ERR_CONFIG with
  * the type and the shapes; the caller puts the layer's name in front. */
 NT_MUST nt_status nt_layer_infer(nt_layer *layer);
+
+/* The shape under which the layer's operation sees n samples of `shape`, which is that of its one input or of
+ * its output: with n in front, and all but the last dimension folded into the batch if layer->folds. */
+nt_shape nt_layer_op_shape(const nt_layer *layer, nt_shape shape, int64_t n);
 
 /* Multiplications and additions of a forward pass of one sample; INT64_MAX if that overflows. */
 int64_t nt_layer_flops(const nt_layer *layer);

@@ -14,14 +14,17 @@ static nt_status make_layer(nt_lone_op *lone, const nt_lone_spec *spec)
     layer->ops = ops ? ops : nt_loss_find(spec->type);
     NT_BUG_UNLESS(layer->ops, "there is no layer type or loss '%s'", spec->type);
     size_t n = (size_t)spec->n_inputs, n_bytes = layer->ops->section.size;
-    NT_BUG_UNLESS(spec->options || n_bytes == 0, "%s needs options", spec->type);
     memcpy(layer->name, "lone", sizeof "lone");
     layer->group = -1;
     layer->n_inputs = spec->n_inputs;
     layer->options = calloc(1, n_bytes + 1);
     layer->in = calloc(n + 1, sizeof *layer->in);
     NT_CHECK_ALLOC(layer->options && layer->in, n_bytes + n * sizeof *layer->in);
-    if (n_bytes) memcpy(layer->options, spec->options, n_bytes);
+    if (spec->options)
+        memcpy(layer->options, spec->options, n_bytes);
+    else
+        NT_TRY(nt_section_defaults(&layer->ops->section, layer->options));
+    layer->has_labels = spec->labels;
     memcpy(layer->in, spec->in, n * sizeof *layer->in);
     NT_TRY(nt_layer_infer(layer));
     return NT_OK;
@@ -30,7 +33,8 @@ static nt_status make_layer(nt_lone_op *lone, const nt_lone_spec *spec)
 /* Element type of input k. */
 static nt_dtype input_dtype(const nt_layer *layer, const nt_lone_spec *spec, nt_dtype activation, int k)
 {
-    if (layer->ops->is_loss && k == 1) return layer->in[1].n_dims == 0 ? NT_I32 : NT_F32;
+    if (layer->ops->is_loss && k == 1) return layer->has_labels || layer->in[1].n_dims == 0 ? NT_I32 : NT_F32;
+    if (layer->ops->takes_tokens) return NT_I32;
     return strcmp(spec->type, "input") == 0 ? spec->stored : activation;
 }
 
@@ -54,13 +58,14 @@ static nt_status make_op(nt_lone_op *lone, nt_backend *backend, const nt_lone_sp
     NT_CHECK_ALLOC(op->x && op->dx && op->need_dx, n * sizeof *op->x);
     for (int k = 0; k < spec->n_inputs; k++) {
         nt_dtype dtype = input_dtype(layer, spec, activation, k);
-        op->x[k] = nt_tensor_plain(dtype, nt_shape_with_n(layer->in[k], spec->n));
+        op->x[k] = nt_tensor_plain(dtype, nt_layer_op_shape(layer, layer->in[k], spec->n));
         op->need_dx[k] = spec->training && dtype == activation && !(layer->ops->is_loss && k == 1);
     }
     for (int p = 0; p < layer->n_params; p++)
         op->param[p] = nt_tensor_plain(real, layer->param[p].shape);
-    op->y = nt_tensor_plain(layer->ops->is_loss ? real : activation, nt_shape_with_n(layer->out, spec->n));
-    NT_TRY(nt_op_create(op, spec->type));
+    op->y = nt_tensor_plain(layer->ops->is_loss ? real : activation,
+                            nt_layer_op_shape(layer, layer->out, spec->n));
+    NT_TRY(nt_op_create(op, layer->kind));
     return NT_OK;
 }
 

@@ -9,8 +9,9 @@
 
 typedef struct nt_lone_spec {
     const char *type;    /* layer type or loss */
-    const void *options; /* its options struct, copied; NULL if it has none */
-    const nt_shape *in;  /* (n_inputs) per sample; a loss's target: () for a class, (K) for values */
+    const void *options; /* its options struct, copied; NULL: its defaults */
+    const nt_shape *in;  /* (n_inputs) per sample; a loss's target: () for a class, else values or labels */
+    bool labels;         /* losses: in[1] are as many class labels */
     int n_inputs;
     int64_t n; /* samples */
     bool training;

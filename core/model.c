@@ -9,6 +9,7 @@
 #include "core/layers/batchnorm.h"
 #include "core/text.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,18 +23,6 @@ const nt_section nt_model_section = {
              .help = "INI file with the [layer NAME] sections, relative to the working directory, to this "
                      "file or to "
                      "the installed share/nntrain; default: they are in this file"},
-        },
-    .n_options = 1,
-};
-
-const nt_section nt_loss_section = {
-    .name = "loss",
-    .help = "what is minimised",
-    .size = sizeof(nt_loss_options),
-    .options =
-        (const nt_option[]){
-            {"type", NT_OPTION_STRING, offsetof(nt_loss_options, type), .def = "auto",
-             .help = "cross_entropy, bce, mse; auto: cross_entropy for classes, mse for values"},
         },
     .n_options = 1,
 };
@@ -83,6 +72,12 @@ typedef struct builder {
     int previous;       /* default input */
 } builder;
 
+nt_shape nt_sample_target_shape(const nt_sample_spec *spec)
+{
+    if (spec->target == NT_TARGET_VALUE) return nt_shape_of(1, spec->n_values);
+    return spec->n_labels > 0 ? nt_shape_of(1, spec->n_labels) : (nt_shape){0};
+}
+
 /* --- nodes --- */
 
 static nt_status reserve_node(builder *b)
@@ -103,7 +98,10 @@ static nt_status new_node(builder *b, const char *name, const char *suffix, cons
 {
     NT_TRY(reserve_node(b));
     nt_layer *layer = &b->model->layer[b->model->n_layers++];
-    *layer = (nt_layer){.ops = ops, .n_inputs = n_inputs, .group = b->group ? b->group->index : -1};
+    *layer = (nt_layer){.ops = ops,
+                        .kind = ops->section.name,
+                        .n_inputs = n_inputs,
+                        .group = b->group ? b->group->index : -1};
     snprintf(layer->name, sizeof layer->name, "%s%s", name, suffix);
     layer->options = calloc(1, ops->section.size + 1);
     layer->input = calloc((size_t)n_inputs + 1, sizeof *layer->input);
@@ -113,20 +111,41 @@ static nt_status new_node(builder *b, const char *name, const char *suffix, cons
     return NT_OK;
 }
 
-/* Fails at the group's line, with the present error's words. */
+/* Fails at the group's line, or at [loss], with the present error's words. */
 static nt_status fail_here(const builder *b, const char *key)
 {
     nt_error error;
     nt_error_take(&error);
-    if (!b->group) return nt_error_raise(&error);
+    if (!b->group && b->model->n_layers <= 1) return nt_error_raise(&error);
+    if (!b->group) return nt_config_fail(b->config, "loss", "type", "%s", error.message);
     return nt_config_fail_group(b->config, b->group, key, "%s", error.message);
+}
+
+/* Integers go into layers that take them, and nothing else does. */
+static nt_status check_tokens(const builder *b, const nt_layer *layer)
+{
+    const char *type = layer->ops->section.name;
+    bool tokens = b->model->spec.x_dtype == NT_I32;
+    for (int k = 0; k < layer->n_inputs; k++) {
+        bool is_data = layer->input[k] == 0;
+        NT_CHECK(!layer->ops->takes_tokens || is_data, NT_ERR_CONFIG,
+                 "%s reads integer tokens, so its input is `input`, the data, and not a layer", type);
+        NT_CHECK(!layer->ops->takes_tokens || tokens, NT_ERR_CONFIG,
+                 "%s needs data of integer tokens (int32), but the samples are %s", type,
+                 nt_dtype_name(b->model->spec.x_dtype));
+        NT_CHECK(layer->ops->takes_tokens || !is_data || !tokens, NT_ERR_CONFIG,
+                 "%s cannot read the data, which are integer tokens (int32): put an embedding layer first",
+                 type);
+    }
+    return NT_OK;
 }
 
 static nt_status infer_node(const builder *b, nt_layer *layer)
 {
     for (int k = 0; k < layer->n_inputs; k++)
         if (layer->input[k] >= 0) layer->in[k] = b->model->layer[layer->input[k]].out;
-    nt_status status = nt_layer_infer(layer);
+    nt_status status = check_tokens(b, layer);
+    if (status == NT_OK) status = nt_layer_infer(layer);
     if (status == NT_OK) return NT_OK;
     (void)nt_error_prefix(status, "layer %s (%s): ", layer->name, layer->ops->section.name);
     return fail_here(b, NULL);
@@ -273,7 +292,25 @@ static nt_status find_loss(const builder *b, const nt_layer_ops **out)
     if (*out) return NT_OK;
     const char *nearest = nt_text_nearest(type, nt_loss_types());
     return nt_config_fail(b->config, "loss", "type", "there is no loss '%s'%s%s%s", type,
-                          nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
+                          nearest ? "; did you mean '" : "", nearest ? nearest : "",
+                          nearest ? "'?" : " (see nntrain help layers)");
+}
+
+/* The struct of [loss], all of whose keys that were given must be among the loss's own. */
+static nt_status take_loss_options(const builder *b, const nt_layer_ops *ops, void *out)
+{
+    for (int i = 0; i < nt_loss_section.n_options; i++) {
+        const char *key = nt_loss_section.options[i].key;
+        if (strcmp(key, "type") == 0 || !nt_config_given(b->config, "loss", key)) continue;
+        bool is_own = false;
+        for (int k = 0; k < ops->section.n_options; k++)
+            is_own = is_own || strcmp(ops->section.options[k].key, key) == 0;
+        if (!is_own)
+            return nt_config_fail(b->config, "loss", key, "loss %s has no %s (nntrain help %s)",
+                                  ops->section.name, key, ops->section.name);
+    }
+    memcpy(out, nt_config_section(b->config, &nt_loss_section), ops->section.size);
+    return NT_OK;
 }
 
 static nt_status add_loss(builder *b)
@@ -284,26 +321,30 @@ static nt_status add_loss(builder *b)
     NT_TRY(find_loss(b, &ops));
     b->group = NULL;
     NT_TRY(new_node(b, "loss", "", ops, 2, &layer));
-    NT_TRY(nt_section_defaults(&ops->section, layer->options));
+    NT_TRY(take_loss_options(b, ops, layer->options));
+    layer->has_labels = model->spec.target == NT_TARGET_CLASS;
     layer->input[0] = model->output;
     layer->input[1] = NT_NODE_TARGET;
-    layer->in[1] = (nt_shape){0};
-    if (model->spec.target == NT_TARGET_VALUE) layer->in[1] = nt_shape_of(1, model->spec.n_values);
+    layer->in[1] = nt_sample_target_shape(&model->spec);
     NT_TRY(infer_node(b, layer));
     model->has_loss = true;
     return NT_OK;
 }
 
+/* A label that does not count may lie outside of the model's classes; then each is checked when it comes. */
 static nt_status check_classes(const builder *b)
 {
     const nt_layer *output = &b->model->layer[b->model->output];
+    const nt_loss_options *loss = nt_config_section(b->config, &nt_loss_section);
     int64_t classes = b->model->spec.n_classes;
-    if (b->model->spec.target != NT_TARGET_CLASS || output->out.dim[0] >= classes) return NT_OK;
+    int dim = loss->class_dim == NT_CLASS_DIM_LAST ? output->out.n_dims - 1 : 0;
+    if (b->model->spec.target != NT_TARGET_CLASS || output->out.dim[dim] >= classes) return NT_OK;
+    if (!isnan(loss->ignore_index)) return NT_OK;
     return nt_config_fail_group(
         b->config, nt_config_get_group(b->config, output->group), NULL,
         "layer %s has %lld outputs but the data have %lld classes: give the last layer `units = "
         "%lld`",
-        output->name, (long long)output->out.dim[0], (long long)classes, (long long)classes);
+        output->name, (long long)output->out.dim[dim], (long long)classes, (long long)classes);
 }
 
 static nt_status check_all_used(builder *b)

@@ -9,6 +9,7 @@
 
 #include "core/layer.h"
 #include "core/layers/input.h"
+#include "core/layers/losses.h"
 
 #include <stdio.h>
 
@@ -16,19 +17,23 @@
 
 typedef enum nt_target_kind {
     NT_TARGET_NONE,
-    NT_TARGET_CLASS, /* int32 class index per sample, in [0, n_classes) */
+    NT_TARGET_CLASS, /* int32 class index per sample or position, in [0, n_classes) */
     NT_TARGET_VALUE, /* float32 vector per sample */
 } nt_target_kind;
 
 /* What a dataset delivers, and what a model is built for. */
 typedef struct nt_sample_spec {
-    nt_dtype x_dtype; /* NT_U8 or NT_F32 as stored */
-    nt_shape x;       /* (C, H, W) or (F) */
+    nt_dtype x_dtype; /* NT_U8 or NT_F32 as stored; NT_I32: tokens, which only an embedding reads */
+    nt_shape x;       /* (C, H, W), (F) or (T) */
     nt_target_kind target;
     int64_t n_classes;      /* NT_TARGET_CLASS; 0: unknown */
+    int64_t n_labels;       /* NT_TARGET_CLASS: labels of a sample, one for each position; 0: one alone */
     int64_t n_values;       /* NT_TARGET_VALUE: K */
     nt_input_options input; /* scale, mean, inv_std to apply */
 } nt_sample_spec;
+
+/* Of one sample: () for a single class label, (P) for several, (K) for values. */
+nt_shape nt_sample_target_shape(const nt_sample_spec *spec);
 
 typedef struct nt_model {
     int n_layers;
@@ -43,11 +48,7 @@ typedef struct nt_model_options {
 } nt_model_options;
 extern const nt_section nt_model_section; /* [model] */
 
-typedef struct nt_loss_options {
-    const char *type; /* a loss, or "auto": cross_entropy for classes, mse for values; the model's last node
-                         names it */
-} nt_loss_options;
-extern const nt_section nt_loss_section;  /* [loss] */
+extern const nt_section nt_loss_section;  /* [loss]: nt_loss_options of core/layers/losses.h */
 extern const nt_section nt_layer_section; /* keys that every [layer NAME] has, for help */
 
 /* Builds the graph. Errors: NT_ERR_CONFIG with file:line, the layer's name and shapes. */

@@ -40,8 +40,7 @@ static int fusable_activation(const nt_model *model, const nt_backend *backend, 
     int next = sole_consumer(model, i);
     if (next < 0 || i == model->output || strcmp(model->layer[next].ops->section.name, "activation") != 0)
         return -1;
-    bool fuses = nt_backend_fuses(backend, layer->ops->section.name, layer->options,
-                                  model->layer[next].options, training);
+    bool fuses = nt_backend_fuses(backend, layer->kind, layer->options, model->layer[next].options, training);
     return fuses ? next : -1;
 }
 
@@ -63,8 +62,8 @@ static int pool_behind(const nt_model *model, const nt_backend *backend, int i, 
 static nt_tensor target_tensor(const nt_model *model, int64_t n)
 {
     const nt_sample_spec *spec = &model->spec;
-    if (spec->target == NT_TARGET_CLASS) return nt_tensor_plain(NT_I32, nt_shape_of(1, n));
-    return nt_tensor_plain(NT_F32, nt_shape_of(2, n, spec->n_values));
+    return nt_tensor_plain(spec->target == NT_TARGET_CLASS ? NT_I32 : NT_F32,
+                           nt_shape_with_n(nt_sample_target_shape(spec), n));
 }
 
 static nt_status allocate_op(nt_op *op, int n_inputs)
@@ -86,6 +85,7 @@ static void set_inputs(nt_plan *plan, const nt_model *model, int i, const bool *
     for (int k = 0; k < layer->n_inputs; k++) {
         int from = layer->input[k];
         op->x[k] = from == NT_NODE_TARGET ? target_tensor(model, plan->n) : plan->op[plan->maker[from]].y;
+        if (from >= 0) op->x[k].shape = nt_layer_op_shape(layer, model->layer[from].out, plan->n);
         op->need_dx[k] = op->training && from >= 0 && needs[from];
     }
 }
@@ -109,6 +109,12 @@ static const nt_activation_options *deferred_activation(const nt_plan *plan, con
     return plan->op[plan->maker[x]].activation == options ? NULL : options;
 }
 
+static nt_dtype output_dtype(const nt_model *model, const nt_backend *backend, int i)
+{
+    if (i == 0 && model->spec.x_dtype == NT_I32) return NT_I32; /* tokens stay what they are */
+    return model->layer[i].ops->is_loss ? backend->ops->real : backend->activation;
+}
+
 static nt_status create_op(nt_plan *plan, const nt_model *model, nt_backend *backend, nt_tuning *tuning,
                            int i, const bool *needs, const nt_slot *slots, int n_slots, bool fixed)
 {
@@ -129,9 +135,8 @@ static nt_status create_op(nt_plan *plan, const nt_model *model, nt_backend *bac
     }
     set_inputs(plan, model, i, needs);
     set_params(op, layer, i, slots, n_slots, fixed);
-    op->y = nt_tensor_plain(layer->ops->is_loss ? backend->ops->real : backend->activation,
-                            nt_shape_with_n(layer->out, plan->n));
-    nt_status status = nt_op_create(op, layer->ops->section.name);
+    op->y = nt_tensor_plain(output_dtype(model, backend, i), nt_layer_op_shape(layer, layer->out, plan->n));
+    nt_status status = nt_op_create(op, layer->kind);
     if (status != NT_OK) return nt_error_prefix(status, "layer %s: ", layer->name);
     if (op->scratch_bytes > plan->scratch_bytes) plan->scratch_bytes = op->scratch_bytes;
     return NT_OK;

@@ -43,8 +43,10 @@ static void print_layers(void)
         nt_section_print_help(&nt_layer_find(nt_layer_types()[i])->section, stdout);
     }
     printf("\nlosses, as [loss] type = ...:\n");
-    for (int i = 0; nt_loss_types()[i]; i++)
-        printf("  %-16s %s\n", nt_loss_types()[i], nt_loss_find(nt_loss_types()[i])->section.help);
+    for (int i = 0; nt_loss_types()[i]; i++) {
+        printf("\n");
+        nt_section_print_help(&nt_loss_find(nt_loss_types()[i])->section, stdout);
+    }
 }
 
 static void print_command(const nt_command *command)
@@ -61,8 +63,8 @@ static nt_status help_run(nt_session *session, int argc, char **argv)
     (void)session;
     const char *topic = argc > 1 ? argv[1] : "";
     const nt_command *command = nt_command_find(topic);
-    const nt_layer_ops *layer = nt_layer_find(topic);
-    NT_CHECK(argc <= 2, NT_ERR_USAGE, "usage: nntrain help [config|layers|COMMAND|LAYER]");
+    const nt_layer_ops *layer = nt_layer_find(topic) ? nt_layer_find(topic) : nt_loss_find(topic);
+    NT_CHECK(argc <= 2, NT_ERR_USAGE, "usage: nntrain help [config|layers|COMMAND|LAYER|LOSS]");
     if (argc < 2)
         print_overview();
     else if (strcmp(topic, "config") == 0)

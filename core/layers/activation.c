@@ -7,9 +7,21 @@
 #include <math.h>
 
 const char *const nt_activation_words[] = {
-    [NT_ACT_NONE] = "none",    [NT_ACT_THRESHOLD] = "threshold", [NT_ACT_LOGISTIC] = "logistic",
-    [NT_ACT_TANH] = "tanh",    [NT_ACT_RELU] = "relu",           [NT_ACT_LEAKY_RELU] = "leaky_relu",
-    [NT_ACT_ELU] = "elu",      [NT_ACT_GELU] = "gelu",           [NT_ACT_SILU] = "silu",
+    [NT_ACT_NONE] = "none",
+    [NT_ACT_THRESHOLD] = "threshold",
+    [NT_ACT_LOGISTIC] = "logistic",
+    [NT_ACT_TANH] = "tanh",
+    [NT_ACT_RELU] = "relu",
+    [NT_ACT_LEAKY_RELU] = "leaky_relu",
+    [NT_ACT_ELU] = "elu",
+    [NT_ACT_GELU] = "gelu",
+    [NT_ACT_SILU] = "silu",
+    [NT_ACT_RELU6] = "relu6",
+    [NT_ACT_HARDSIGMOID] = "hardsigmoid",
+    [NT_ACT_HARDSWISH] = "hardswish",
+    [NT_ACT_SOFTPLUS] = "softplus",
+    [NT_ACT_MISH] = "mish",
+    [NT_ACT_GELU_TANH] = "gelu_tanh",
     [NT_N_ACTIVATIONS] = NULL,
 };
 
@@ -58,7 +70,7 @@ static const nt_option activation_options[] = {
      .min = NT_ABOVE_ZERO,
      .max = 1e6,
      .flags = NT_OPTION_AUTO,
-     .help = "slope of logistic (auto: 1)"},
+     .help = "slope of logistic, sharpness of softplus (auto: 1)"},
 };
 
 const nt_layer_ops nt_layer_activation = {

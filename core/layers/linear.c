@@ -1,5 +1,6 @@
 /* linear: a matrix product. An input of several dimensions is taken as one long vector, so a flatten before
- * it is allowed and not needed. */
+ * it is allowed and not needed; with axis = last it is taken as many vectors, as PyTorch does. The operation
+ * then sees these as a larger batch, so backends have nothing to know about it. */
 #include "core/layers/linear.h"
 
 #include "core/init.h"
@@ -8,10 +9,18 @@
 static nt_status linear_infer(nt_layer *layer)
 {
     nt_linear_options *o = layer->options;
-    int64_t features = nt_shape_elems(layer->in[0]);
+    const nt_shape in = layer->in[0];
+    char text[NT_SHAPE_TEXT_BYTES];
+    NT_CHECK(o->axis == NT_LINEAR_ALL || in.n_dims <= 2, NT_ERR_CONFIG,
+             "linear: axis = last needs an input of shape positions x features, got %s; for maps take a "
+             "conv2d with kernel = 1",
+             nt_shape_text(in, text));
+    layer->folds = o->axis == NT_LINEAR_LAST && in.n_dims > 1;
+    int64_t features = layer->folds ? in.dim[in.n_dims - 1] : nt_shape_elems(in);
     NT_CHECK(o->units >= 1, NT_ERR_CONFIG, "linear: units is %lld, must be at least 1", (long long)o->units);
     o->has_bias = nt_layer_wants_bias(layer, o->bias);
-    layer->out = nt_shape_of(1, o->units);
+    layer->out = layer->folds ? in : nt_shape_of(1, o->units);
+    layer->out.dim[layer->out.n_dims - 1] = o->units;
     nt_layer_add_param(layer, "weight", nt_shape_of(2, o->units, features), NT_PARAM_WEIGHT,
                        nt_init_resolve_weight(&o->init, features, o->units));
     if (o->has_bias)
@@ -22,8 +31,10 @@ static nt_status linear_infer(nt_layer *layer)
 
 static int64_t linear_flops(const nt_layer *layer)
 {
-    return nt_count_mul(2, nt_count_mul(nt_shape_elems(layer->in[0]), nt_shape_elems(layer->out)));
+    return nt_count_mul(2, nt_count_mul(layer->param[0].shape.dim[1], nt_shape_elems(layer->out)));
 }
+
+static const char *const axis_choices[] = {"all", "last", NULL};
 
 static const nt_option linear_options[] = {
     {.key = "units",
@@ -33,6 +44,12 @@ static const nt_option linear_options[] = {
      .max = 1 << 28,
      .flags = NT_OPTION_REQUIRED,
      .help = "number of outputs"},
+    {.key = "axis",
+     .type = NT_OPTION_ENUM,
+     .offset = offsetof(nt_linear_options, axis),
+     .def = "all",
+     .choices = axis_choices,
+     .help = "all: a sample is one vector; last: the same layer at each position of the last dimension"},
     {.key = "bias",
      .type = NT_OPTION_ENUM,
      .offset = offsetof(nt_linear_options, bias),

@@ -1,8 +1,16 @@
-/* max_pool, avg_pool and global_avg_pool. The average is over what the window covers of the input; padding is
- * not counted. Padding narrower than the kernel makes sure that every window covers something. */
+/* max_pool, avg_pool and global_avg_pool. Padding narrower than the kernel makes sure that every window
+ * covers something. */
 #include "core/layers/pool2d.h"
 
 #include "core/layers/common.h"
+
+/* One more window where rows or columns are left over, if it begins in the input or the padding before it. */
+static int64_t round_up(const nt_pool2d_options *o, int axis, int64_t size, int64_t out)
+{
+    int64_t begin = out * o->stride[axis] - o->pad_begin[axis]; /* of the window after the last */
+    int64_t covered = begin - o->stride[axis] + o->kernel[axis];
+    return covered < size + o->pad_end[axis] && begin < size ? out + 1 : out;
+}
 
 static nt_status pool2d_infer(nt_layer *layer)
 {
@@ -17,7 +25,18 @@ static nt_status pool2d_infer(nt_layer *layer)
     const nt_window window = {o->kernel, o->stride, o->padding, dilation};
     int64_t out[2];
     NT_TRY(nt_window_resolve(layer, &window, out, o->pad_begin, o->pad_end));
+    for (int i = 0; i < 2 && o->ceil_mode; i++)
+        out[i] = round_up(o, i, layer->in[0].dim[1 + i], out[i]);
     layer->out = nt_shape_of(3, layer->in[0].dim[0], out[0], out[1]);
+    return NT_OK;
+}
+
+static nt_status avg_pool_infer(nt_layer *layer)
+{
+    const nt_pool2d_options *o = layer->options;
+    NT_TRY(pool2d_infer(layer));
+    bool padded = o->pad_begin[0] || o->pad_begin[1] || o->pad_end[0] || o->pad_end[1];
+    if (o->count_include_pad && padded) layer->kind = "avg_pool_padded";
     return NT_OK;
 }
 
@@ -39,38 +58,36 @@ static int64_t global_flops(const nt_layer *layer)
     return nt_shape_elems(layer->in[0]);
 }
 
-static const nt_option pool2d_options[] = {
-    {.key = "kernel",
-     .type = NT_OPTION_PAIR,
-     .offset = offsetof(nt_pool2d_options, kernel),
-     .min = 1,
-     .max = 1 << 16,
-     .flags = NT_OPTION_REQUIRED,
-     .help = "height and width of the window (one number: both)"},
-    {.key = "stride",
-     .type = NT_OPTION_PAIR,
-     .offset = offsetof(nt_pool2d_options, stride),
-     .def = "0",
-     .min = 0,
-     .max = 1 << 16,
-     .help = "step of the window; 0: the kernel, so that windows do not overlap"},
-    {.key = "padding",
-     .type = NT_OPTION_PAIR,
-     .offset = offsetof(nt_pool2d_options, padding),
-     .def = "0",
-     .min = 0,
-     .max = 1 << 16,
-     .flags = NT_OPTION_SAME,
-     .help = "border on each side, never chosen and not counted; same: the output is input / stride, rounded "
-             "up"},
+/* clang-format off */
+#define WINDOW_OPTIONS                                                                                       \
+    {"kernel", NT_OPTION_PAIR, offsetof(nt_pool2d_options, kernel), .min = 1, .max = 1 << 16,                \
+     .flags = NT_OPTION_REQUIRED, .help = "height and width of the window (one number: both)"},              \
+    {"stride", NT_OPTION_PAIR, offsetof(nt_pool2d_options, stride), "0", .min = 0, .max = 1 << 16,           \
+     .help = "step of the window; 0: the kernel, so that windows do not overlap"},                           \
+    {"padding", NT_OPTION_PAIR, offsetof(nt_pool2d_options, padding), "0", .min = 0, .max = 1 << 16,         \
+     .flags = NT_OPTION_SAME,                                                                                \
+     .help = "border on each side, never the largest; same: the output is input / stride, rounded up"},      \
+    {"ceil_mode", NT_OPTION_BOOL, offsetof(nt_pool2d_options, ceil_mode), "no",                              \
+     .help = "a window also for rows and columns that are left over at the end"}
+/* clang-format on */
+
+static const nt_option max_pool_options[] = {WINDOW_OPTIONS};
+
+static const nt_option avg_pool_options[] = {
+    WINDOW_OPTIONS,
+    {.key = "count_include_pad",
+     .type = NT_OPTION_BOOL,
+     .offset = offsetof(nt_pool2d_options, count_include_pad),
+     .def = "yes",
+     .help = "the average counts the padding's zeros"},
 };
 
 const nt_layer_ops nt_layer_max_pool = {
     .section = {.name = "max_pool",
                 .help = "largest value of each window",
                 .size = sizeof(nt_pool2d_options),
-                .options = pool2d_options,
-                .n_options = NT_N_ELEMS(pool2d_options)},
+                .options = max_pool_options,
+                .n_options = NT_N_ELEMS(max_pool_options)},
     .min_inputs = 1,
     .max_inputs = 1,
     .infer = pool2d_infer,
@@ -81,11 +98,11 @@ const nt_layer_ops nt_layer_avg_pool = {
     .section = {.name = "avg_pool",
                 .help = "average of each window",
                 .size = sizeof(nt_pool2d_options),
-                .options = pool2d_options,
-                .n_options = NT_N_ELEMS(pool2d_options)},
+                .options = avg_pool_options,
+                .n_options = NT_N_ELEMS(avg_pool_options)},
     .min_inputs = 1,
     .max_inputs = 1,
-    .infer = pool2d_infer,
+    .infer = avg_pool_infer,
     .flops = pool2d_flops,
 };
 

@@ -1,5 +1,6 @@
-/* softmax over the first dimension of a sample: features, or channels at each position. The cross_entropy
- * loss has its own; this layer is for probabilities inside a network. */
+/* softmax and log_softmax over the first dimension of a sample: features, or channels at each position. The
+ * cross_entropy loss has its own; these layers are for probabilities inside a network, and log_softmax for
+ * the loss kl_divergence. */
 #include "core/layer.h"
 #include "core/layers/common.h"
 
@@ -16,6 +17,14 @@ static int64_t softmax_flops(const nt_layer *layer)
 
 const nt_layer_ops nt_layer_softmax = {
     .section = {.name = "softmax", .help = "exp(x) / sum of exp(x) over features or channels"},
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .infer = softmax_infer,
+    .flops = softmax_flops,
+};
+
+const nt_layer_ops nt_layer_log_softmax = {
+    .section = {.name = "log_softmax", .help = "the logarithm of softmax"},
     .min_inputs = 1,
     .max_inputs = 1,
     .infer = softmax_infer,

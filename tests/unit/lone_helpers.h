@@ -4,7 +4,7 @@
 
 #include "core/lone_op.h"
 #include "core/rng.h"
-#include "tests/unit/op_cases.h"
+#include "tests/unit/layer_cases.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -33,6 +33,7 @@ static inline nt_lone_op *make_lone(nt_backend *backend, const op_case *c, bool 
                                .options = c->options,
                                .in = c->in,
                                .n_inputs = c->n_inputs,
+                               .labels = c->labels,
                                .n = c->n,
                                .training = training,
                                .shares = shares,
@@ -74,17 +75,52 @@ static inline void fill_tensor(nt_lone_op *lone, nt_tensor *t, int series, int n
     free(values);
 }
 
+/* Integers that labels or tokens stay below. */
+static inline int n_classes_of(const nt_lone_op *lone)
+{
+    const nt_shape *x = &lone->op.x[0].shape;
+    if (lone->layer.ops->takes_tokens) return (int)lone->op.param[0].shape.dim[0];
+    if (!lone->layer.ops->is_loss) return 1;
+    const nt_loss_options *o = lone->op.options;
+    return (int)x->dim[o->class_dim == NT_CLASS_DIM_LAST ? x->n_dims - 1 : 1];
+}
+
+/* Targets that are probabilities: positive, and (N, K) with a sum of 1 in each row. */
+static inline void make_probabilities(nt_lone_op *lone)
+{
+    nt_tensor *t = &lone->op.x[1];
+    int64_t n = t->shape.dim[0], k = nt_shape_elems(t->shape) / n;
+    double *values = make_values(n * k);
+    for (int64_t i = 0; i < n; i++) {
+        double sum = 0;
+        for (int64_t j = 0; j < k; j++)
+            sum += values[i * k + j] = 1.5 + random_value(1, i * k + j);
+        for (int64_t j = 0; j < k; j++)
+            values[i * k + j] /= sum;
+    }
+    MUST(nt_lone_write(lone, t, values));
+    free(values);
+}
+
+static inline bool wants_probabilities(const nt_lone_op *lone)
+{
+    return lone->layer.ops->is_loss && lone->op.x[1].dtype == NT_F32 &&
+           (strcmp(lone->layer.kind, "cross_entropy_full") == 0 ||
+            strcmp(lone->layer.kind, "kl_divergence") == 0);
+}
+
 /* Random inputs, parameters (running variances positive) and dy. */
 static inline void fill_lone(nt_lone_op *lone)
 {
     nt_op *op = &lone->op;
-    int n_classes = op->x[0].shape.n_dims > 1 ? (int)op->x[0].shape.dim[1] : 1;
+    int n_classes = n_classes_of(lone);
     fill_tensor(lone, &op->dy, 50, 1);
     for (int p = 0; p < op->n_params; p++)
         fill_tensor(lone, &op->param[p], 20 + p, 1);
     for (int k = 0; k < op->n_inputs; k++)
         fill_tensor(lone, &op->x[k], k, n_classes);
-    if (lone->layer.n_params != 4) return;
+    if (wants_probabilities(lone)) make_probabilities(lone);
+    if (strcmp(lone->layer.kind, "batchnorm") != 0) return;
     int64_t channels = nt_shape_elems(op->param[NT_BN_VAR].shape);
     double *values = make_values(channels);
     for (int64_t i = 0; i < channels; i++)

@@ -1,5 +1,6 @@
 /* One list of small ops in odd shapes, for every test that holds something for all of them: gradients, float
- * against double, one backend against another, honest flags. A new layer type belongs in here.
+ * against double, one backend against another, honest flags. A new layer type belongs in here, or, while it
+ * is ref's alone, in layer_cases.h.
  *
  * Shapes are primes where they can be, so that swapped dimensions show. */
 #ifndef NT_TESTS_UNIT_OP_CASES_H
@@ -21,6 +22,7 @@ typedef struct op_case {
     int64_t n;
     int n_inputs;
     nt_shape in[4];
+    bool labels; /* losses: in[1] are as many class labels */
 } op_case;
 
 #define MAP(c, h, w)                                                                                         \

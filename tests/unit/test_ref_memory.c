@@ -100,10 +100,10 @@ static void every_pair(bool shares_a, bool poisons_a)
 {
     nt_backend *const both[] = {ref, ref64};
     for (int b = 0; b < 2; b++)
-        for (int i = 0; i < N_OP_CASES; i++) {
-            outcome plain = run_case(both[b], &op_cases[i], false, false);
-            outcome other = run_case(both[b], &op_cases[i], shares_a, poisons_a);
-            expect_same_outcome(both[b], &op_cases[i], &other, &plain, 0);
+        for (int i = 0; i < N_CASES; i++) {
+            outcome plain = run_case(both[b], case_at(i), false, false);
+            outcome other = run_case(both[b], case_at(i), shares_a, poisons_a);
+            expect_same_outcome(both[b], case_at(i), &other, &plain, 0);
             free_outcome(&plain);
             free_outcome(&other);
         }
@@ -127,10 +127,9 @@ static void nothing_is_read_that_is_not_kept(void **state)
 static void float_computes_what_double_does(void **state)
 {
     (void)state;
-    for (int i = 0; i < N_OP_CASES; i++) {
-        outcome f = run_case(ref, &op_cases[i], false, false),
-                d = run_case(ref64, &op_cases[i], false, false);
-        expect_same_outcome(ref64, &op_cases[i], &f, &d, 1e-6);
+    for (int i = 0; i < N_CASES; i++) {
+        outcome f = run_case(ref, case_at(i), false, false), d = run_case(ref64, case_at(i), false, false);
+        expect_same_outcome(ref64, case_at(i), &f, &d, 1e-6);
         free_outcome(&f);
         free_outcome(&d);
     }
@@ -140,8 +139,8 @@ static void float_computes_what_double_does(void **state)
 static void parameter_gradients_accumulate(void **state)
 {
     (void)state;
-    for (int i = 0; i < N_OP_CASES; i++) {
-        nt_lone_op *lone = make_lone(ref, &op_cases[i], true, false);
+    for (int i = 0; i < N_CASES; i++) {
+        nt_lone_op *lone = make_lone(ref, case_at(i), true, false);
         nt_pass pass = make_pass();
         fill_lone(lone);
         MUST(nt_lone_forward(lone, &pass));
@@ -154,10 +153,10 @@ static void parameter_gradients_accumulate(void **state)
         for (int p = 0; p < lone->op.n_params; p++) {
             for (int64_t e = 0; e < nt_shape_elems(lone->op.param[p].shape); e++)
                 once[p][e] *= 2;
-            expect_tensor(op_cases[i].name, lone, &lone->op.dparam[p], once[p], 0);
+            expect_tensor(case_at(i)->name, lone, &lone->op.dparam[p], once[p], 0);
             free(once[p]);
         }
-        if (dx) expect_tensor(op_cases[i].name, lone, &lone->op.dx[0], dx, 0); /* assigned, not added */
+        if (dx) expect_tensor(case_at(i)->name, lone, &lone->op.dx[0], dx, 0); /* assigned, not added */
         free(dx);
         nt_lone_destroy(lone);
     }
@@ -167,8 +166,8 @@ static void parameter_gradients_accumulate(void **state)
 static void gradients_nobody_needs_are_not_written(void **state)
 {
     (void)state;
-    for (int i = 0; i < N_OP_CASES; i++) {
-        nt_lone_op *lone = make_lone(ref, &op_cases[i], true, false);
+    for (int i = 0; i < N_CASES; i++) {
+        nt_lone_op *lone = make_lone(ref, case_at(i), true, false);
         nt_pass pass = make_pass();
         fill_lone(lone);
         for (int k = 0; k < lone->op.n_inputs; k++) {
@@ -185,18 +184,18 @@ static void gradients_nobody_needs_are_not_written(void **state)
 static void gradients_do_not_depend_on_what_else_is_needed(void **state)
 {
     (void)state;
-    for (int i = 0; i < N_OP_CASES; i++) {
-        outcome all = run_case(ref, &op_cases[i], false, false);
-        for (int only = 0; only < op_cases[i].n_inputs; only++) {
+    for (int i = 0; i < N_CASES; i++) {
+        outcome all = run_case(ref, case_at(i), false, false);
+        for (int only = 0; only < case_at(i)->n_inputs; only++) {
             if (!all.dx[only]) continue;
-            nt_lone_op *lone = make_lone(ref, &op_cases[i], true, false);
+            nt_lone_op *lone = make_lone(ref, case_at(i), true, false);
             nt_pass pass = make_pass();
             fill_lone(lone);
             for (int k = 0; k < lone->op.n_inputs; k++)
                 lone->op.need_dx[k] = k == only;
             MUST(nt_lone_forward(lone, &pass));
             MUST(nt_lone_backward(lone, &pass));
-            expect_tensor(op_cases[i].name, lone, &lone->op.dx[only], all.dx[only], 0);
+            expect_tensor(case_at(i)->name, lone, &lone->op.dx[only], all.dx[only], 0);
             nt_lone_destroy(lone);
         }
         free_outcome(&all);
@@ -207,9 +206,9 @@ static void gradients_do_not_depend_on_what_else_is_needed(void **state)
 static void inference_saves_nothing(void **state)
 {
     (void)state;
-    for (int i = 0; i < N_OP_CASES; i++) {
-        nt_lone_op *apart = make_lone(ref, &op_cases[i], false, false);
-        nt_lone_op *shared = make_lone(ref, &op_cases[i], false, true);
+    for (int i = 0; i < N_CASES; i++) {
+        nt_lone_op *apart = make_lone(ref, case_at(i), false, false);
+        nt_lone_op *shared = make_lone(ref, case_at(i), false, true);
         nt_pass pass = make_pass();
         assert_int_equal(apart->op.saved_bytes, 0);
         fill_lone(apart);
@@ -217,7 +216,7 @@ static void inference_saves_nothing(void **state)
         MUST(nt_lone_forward(apart, &pass));
         MUST(nt_lone_forward(shared, &pass));
         double *want = values_of(apart, &apart->op.y);
-        expect_tensor(op_cases[i].name, shared, &shared->op.y, want, 0);
+        expect_tensor(case_at(i)->name, shared, &shared->op.y, want, 0);
         free(want);
         nt_lone_destroy(apart);
         nt_lone_destroy(shared);
@@ -229,18 +228,18 @@ static void inference_saves_nothing(void **state)
 static void samples_are_independent(void **state)
 {
     (void)state;
-    for (int i = 0; i < N_OP_CASES; i++) {
-        op_case one = op_cases[i];
+    for (int i = 0; i < N_CASES; i++) {
+        op_case one = *case_at(i);
         if (one.n_inputs > 1 || strcmp(one.type, "batchnorm") == 0) continue;
         one.n = 1;
-        nt_lone_op *batch = make_lone(ref64, &op_cases[i], true, false);
+        nt_lone_op *batch = make_lone(ref64, case_at(i), true, false);
         nt_lone_op *alone = make_lone(ref64, &one, true, false);
         nt_pass pass = make_pass();
         fill_lone(batch);
         fill_lone(alone);
         MUST(nt_lone_forward(batch, &pass));
         double *x = values_of(batch, &batch->op.x[0]), *y = values_of(batch, &batch->op.y);
-        int64_t last = op_cases[i].n - 1;
+        int64_t last = case_at(i)->n - 1;
         MUST(nt_lone_write(alone, &alone->op.x[0], x + last * nt_shape_elems(alone->op.x[0].shape)));
         pass.sample += last;
         MUST(nt_lone_forward(alone, &pass));

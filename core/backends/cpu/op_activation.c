@@ -1,8 +1,10 @@
 /* activation: our own vector loops over all of the storage, whatever its layout.
  *
  * Blocked layouts have padding that must stay zero; functions with f(0) != 0 therefore work on a plain copy
- * where there is padding. */
+ * where there is padding. Functions without a vector loop are left to ref. */
 #include "core/backends/cpu/cpu.h"
+
+#include "core/fallback.h"
 
 #include <stdlib.h>
 
@@ -15,6 +17,11 @@ typedef struct activation {
 static bool keeps_zero(nt_activation function)
 {
     return function != NT_ACT_LOGISTIC && function != NT_ACT_THRESHOLD;
+}
+
+static bool has_loop(nt_activation function)
+{
+    return function <= NT_ACT_SILU;
 }
 
 /* Backward looks at x where y does not tell the slope. */
@@ -59,6 +66,7 @@ static nt_status make_copies(nt_op *op, activation *a)
 static nt_status activation_create(nt_op *op)
 {
     const nt_activation_options *o = op->options;
+    if (!has_loop(o->function)) return nt_fallback_create(op, "activation");
     activation *a = calloc(1, sizeof *a);
     NT_CHECK_ALLOC(a, sizeof *a);
     op->state = a;
@@ -126,6 +134,13 @@ static void forward_range(void *arg, int64_t begin, int64_t end)
     case NT_N_ACTIVATIONS:
         vec->scale(y, x, 1, n);
         break;
+    case NT_ACT_RELU6: /* the rest: see has_loop */
+    case NT_ACT_HARDSIGMOID:
+    case NT_ACT_HARDSWISH:
+    case NT_ACT_SOFTPLUS:
+    case NT_ACT_MISH:
+    case NT_ACT_GELU_TANH:
+        break;
     }
 }
 
@@ -174,6 +189,13 @@ static void backward_range(void *arg, int64_t begin, int64_t end)
     case NT_ACT_NONE:
     case NT_N_ACTIVATIONS:
         if (dx != dy) vec->scale(dx, dy, 1, n);
+        break;
+    case NT_ACT_RELU6: /* the rest: see has_loop */
+    case NT_ACT_HARDSIGMOID:
+    case NT_ACT_HARDSWISH:
+    case NT_ACT_SOFTPLUS:
+    case NT_ACT_MISH:
+    case NT_ACT_GELU_TANH:
         break;
     }
 }

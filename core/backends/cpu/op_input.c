@@ -1,6 +1,7 @@
 /* input: uint8 or float32 samples to normalised floats, plain: y = x (scale inv_std) - mean inv_std. */
 #include "core/backends/cpu/cpu.h"
 
+#include "core/fallback.h"
 #include "core/layers/input.h"
 
 #include <stdlib.h>
@@ -16,6 +17,7 @@ typedef struct input {
 static nt_status input_create(nt_op *op)
 {
     const nt_input_options *o = op->options;
+    if (op->x[0].dtype == NT_I32) return nt_fallback_create(op, "input"); /* tokens: a copy */
     NT_BUG_UNLESS(op->x[0].dtype == NT_U8 || op->x[0].dtype == NT_F32, "samples of type %s",
                   nt_dtype_name(op->x[0].dtype));
     NT_BUG_UNLESS(o->n_channels <= NT_MAX_CHANNELS, "%d channels", o->n_channels);

@@ -1,6 +1,6 @@
 /* activation: a function of each element.
  *
- * Most slopes can be told from y, which lets y overwrite x; gelu and silu need x. No function hides a NaN:
+ * Most slopes can be told from y, which lets y overwrite x; the others need x. No function hides a NaN:
  * the comparisons are written so that NaN falls through to an expression that keeps it. */
 #include "core/layers/activation.h"
 
@@ -17,6 +17,22 @@ static double logistic(double x)
 static double normal_cdf(double x)
 {
     return 0.5 * erfc(-x * M_SQRT1_2);
+}
+
+static double relu6(double x)
+{
+    return x < 0 ? 0 : x > 6 ? 6 : x;
+}
+
+static double softplus(double x, double beta)
+{
+    return beta * x > 20 ? x : log1p(exp(beta * x)) / beta;
+}
+
+/* The argument of the tanh in gelu_tanh. */
+static double gelu_inner(double x)
+{
+    return M_2_SQRTPI * M_SQRT1_2 * (x + 0.044715 * x * x * x);
 }
 
 static double activate(const nt_activation_options *o, double x)
@@ -38,6 +54,18 @@ static double activate(const nt_activation_options *o, double x)
         return x * normal_cdf(x);
     case NT_ACT_SILU:
         return x * logistic(x);
+    case NT_ACT_RELU6:
+        return relu6(x);
+    case NT_ACT_HARDSIGMOID:
+        return relu6(x + 3) / 6;
+    case NT_ACT_HARDSWISH:
+        return x * relu6(x + 3) / 6;
+    case NT_ACT_SOFTPLUS:
+        return softplus(x, o->beta);
+    case NT_ACT_MISH:
+        return x * tanh(softplus(x, 1));
+    case NT_ACT_GELU_TANH:
+        return 0.5 * x * (1 + tanh(gelu_inner(x)));
     case NT_ACT_NONE:
     case NT_N_ACTIVATIONS:
         break;
@@ -47,7 +75,21 @@ static double activate(const nt_activation_options *o, double x)
 
 static bool slope_needs_x(nt_activation function)
 {
-    return function == NT_ACT_GELU || function == NT_ACT_SILU;
+    return function == NT_ACT_GELU || function == NT_ACT_SILU || function == NT_ACT_HARDSIGMOID ||
+           function == NT_ACT_HARDSWISH || function == NT_ACT_MISH || function == NT_ACT_GELU_TANH;
+}
+
+/* y = x tanh(s), s = softplus(x), ds/dx = logistic(x) */
+static double mish_slope(double x)
+{
+    double t = tanh(softplus(x, 1));
+    return t + x * (1 - t * t) * logistic(x);
+}
+
+static double gelu_tanh_slope(double x)
+{
+    double t = tanh(gelu_inner(x)), inner = M_2_SQRTPI * M_SQRT1_2 * (1 + 3 * 0.044715 * x * x);
+    return 0.5 * (1 + t) + (fabs(t) < 1 ? 0.5 * x * (1 - t * t) * inner : 0);
 }
 
 /* dy/dx at `v`, which is x where slope_needs_x, else y. */
@@ -68,6 +110,18 @@ static double slope_at(const nt_activation_options *o, double v)
         return normal_cdf(v) + v * exp(-0.5 * v * v) * M_SQRT1_2 * M_2_SQRTPI * 0.5;
     case NT_ACT_SILU:
         return logistic(v) * (1 + v * (1 - logistic(v)));
+    case NT_ACT_RELU6:
+        return v > 0 && v < 6 ? 1 : 0;
+    case NT_ACT_HARDSIGMOID:
+        return v > -3 && v < 3 ? 1.0 / 6 : 0;
+    case NT_ACT_HARDSWISH:
+        return v <= -3 ? 0 : v < 3 ? v / 3 + 0.5 : 1;
+    case NT_ACT_SOFTPLUS: /* logistic(beta x), from y */
+        return -expm1(-o->beta * v);
+    case NT_ACT_MISH:
+        return mish_slope(v);
+    case NT_ACT_GELU_TANH:
+        return gelu_tanh_slope(v);
     case NT_ACT_THRESHOLD: /* straight through */
     case NT_ACT_NONE:
     case NT_N_ACTIVATIONS:

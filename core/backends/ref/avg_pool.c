@@ -1,13 +1,16 @@
-/* avg_pool: the mean of what each window covers of the input; padding is not counted. */
+/* avg_pool: the mean of what each window covers of the input. avg_pool_padded: the same sum, divided by what
+ * the window covers of the input and its padding. */
 #include "core/layers/pool2d.h"
 
 #include "core/backends/ref/ref.h"
 
 #include <string.h>
 
-/* What the window at (p, q) covers of a plane: rows [row, row_end), columns [col, col_end). */
+/* What the window at (p, q) covers of a plane: rows [row, row_end), columns [col, col_end); count: what the
+ * sum is divided by. */
 typedef struct window {
     int64_t row, row_end, col, col_end;
+    double count;
 } window;
 
 static void clip(int64_t out, int64_t stride, int64_t pad, int64_t kernel, int64_t size, int64_t *begin,
@@ -18,6 +21,13 @@ static void clip(int64_t out, int64_t stride, int64_t pad, int64_t kernel, int64
     *end = first + kernel > size ? size : first + kernel;
 }
 
+/* Rows or columns of the window that lie in the input or its padding. */
+static int64_t padded_length(const nt_pool2d_options *o, int axis, int64_t out, int64_t size)
+{
+    int64_t first = out * o->stride[axis] - o->pad_begin[axis], last = size + o->pad_end[axis];
+    return first + o->kernel[axis] > last ? last - first : o->kernel[axis];
+}
+
 static window window_at(const nt_op *op, int64_t p, int64_t q)
 {
     const nt_pool2d_options *o = op->options;
@@ -25,12 +35,10 @@ static window window_at(const nt_op *op, int64_t p, int64_t q)
     window v;
     clip(p, o->stride[0], o->pad_begin[0], o->kernel[0], x[2], &v.row, &v.row_end);
     clip(q, o->stride[1], o->pad_begin[1], o->kernel[1], x[3], &v.col, &v.col_end);
+    int64_t height = o->count_include_pad ? padded_length(o, 0, p, x[2]) : v.row_end - v.row;
+    int64_t width = o->count_include_pad ? padded_length(o, 1, q, x[3]) : v.col_end - v.col;
+    v.count = (double)(height * width);
     return v;
-}
-
-static double count_of(window v)
-{
-    return (double)((v.row_end - v.row) * (v.col_end - v.col));
 }
 
 static nt_status avg_pool_create(nt_op *op)
@@ -55,7 +63,7 @@ static nt_status avg_pool_forward(nt_op *op, const nt_pass *pass)
                 for (int64_t row = v.row; row < v.row_end; row++)
                     for (int64_t col = v.col; col < v.col_end; col++)
                         sum += (double)x[row * in[3] + col];
-                *y++ = (real)(sum / count_of(v));
+                *y++ = (real)(sum / v.count);
             }
     return NT_OK;
 }
@@ -76,7 +84,7 @@ static nt_status avg_pool_backward(nt_op *op, const nt_pass *pass)
                 window v = window_at(op, p, q);
                 for (int64_t row = v.row; row < v.row_end; row++)
                     for (int64_t col = v.col; col < v.col_end; col++)
-                        sum[row * in[3] + col] += (double)*dy / count_of(v);
+                        sum[row * in[3] + col] += (double)*dy / v.count;
             }
         for (int64_t j = 0; j < n_in; j++)
             dx[j] = (real)sum[j];
@@ -86,6 +94,13 @@ static nt_status avg_pool_backward(nt_op *op, const nt_pass *pass)
 
 const nt_op_impl NT_REF(avg_pool) = {
     .kind = "avg_pool",
+    .create = avg_pool_create,
+    .forward = avg_pool_forward,
+    .backward = avg_pool_backward,
+};
+
+const nt_op_impl NT_REF(avg_pool_padded) = {
+    .kind = "avg_pool_padded",
     .create = avg_pool_create,
     .forward = avg_pool_forward,
     .backward = avg_pool_backward,

@@ -1,11 +1,13 @@
-/* input: y = (x scale - mean[c]) inv_std[c], from uint8 or float32 to real. It has no gradient. */
+/* input: y = (x scale - mean[c]) inv_std[c], from uint8 or float32 to real; int32 tokens are passed on. It
+ * has no gradient. */
 #include "core/layers/input.h"
 
 #include "core/backends/ref/ref.h"
 
 static nt_status input_create(nt_op *op)
 {
-    NT_BUG_UNLESS(op->x[0].dtype == NT_U8 || op->x[0].dtype == NT_F32,
+    bool tokens = op->x[0].dtype == NT_I32 && op->y.dtype == NT_I32;
+    NT_BUG_UNLESS(tokens || op->x[0].dtype == NT_U8 || op->x[0].dtype == NT_F32,
                   "layer %s: samples of type %s, not uint8 or float32", op->name,
                   nt_dtype_name(op->x[0].dtype));
     return NT_REF(create_plain)(op);
@@ -14,6 +16,10 @@ static nt_status input_create(nt_op *op)
 static nt_status input_forward(nt_op *op, const nt_pass *pass)
 {
     (void)pass;
+    if (op->y.dtype == NT_I32) {
+        NT_REF(copy)(op->y.data, op->x[0].data, op->y.n_bytes);
+        return NT_OK;
+    }
     const nt_input_options *o = op->options;
     const uint8_t *bytes = op->x[0].data; /* (N, C, ...), one of the two */
     const float *floats = op->x[0].data;

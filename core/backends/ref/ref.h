@@ -15,19 +15,43 @@
     X(input)                                                                                                 \
     X(linear)                                                                                                \
     X(conv2d)                                                                                                \
+    X(conv_transpose2d)                                                                                      \
     X(max_pool)                                                                                              \
     X(avg_pool)                                                                                              \
+    X(avg_pool_padded)                                                                                       \
+    X(adaptive_avg_pool)                                                                                     \
     X(global_avg_pool)                                                                                       \
     X(flatten)                                                                                               \
+    X(reshape)                                                                                               \
+    X(permute)                                                                                               \
+    X(slice)                                                                                                 \
     X(dropout)                                                                                               \
+    X(stochastic_depth)                                                                                      \
     X(batchnorm)                                                                                             \
+    X(layer_norm)                                                                                            \
+    X(group_norm)                                                                                            \
+    X(local_response_norm)                                                                                   \
     X(add)                                                                                                   \
+    X(multiply)                                                                                              \
     X(concat)                                                                                                \
+    X(scale)                                                                                                 \
     X(activation)                                                                                            \
+    X(prelu)                                                                                                 \
     X(softmax)                                                                                               \
+    X(log_softmax)                                                                                           \
+    X(embedding)                                                                                             \
+    X(position_embedding)                                                                                    \
+    X(class_token)                                                                                           \
+    X(multihead_attention)                                                                                   \
     X(mse)                                                                                                   \
+    X(l1)                                                                                                    \
+    X(huber)                                                                                                 \
+    X(smooth_l1)                                                                                             \
     X(bce)                                                                                                   \
-    X(cross_entropy)
+    X(hinge)                                                                                                 \
+    X(kl_divergence)                                                                                         \
+    X(cross_entropy)                                                                                         \
+    X(cross_entropy_full)
 
 #define NT_REF_DECLARE(kind) extern const nt_op_impl NT_REF(kind);
 NT_REF_OPS(NT_REF_DECLARE)

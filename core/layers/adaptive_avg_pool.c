@@ -1,0 +1,43 @@
+/* adaptive_avg_pool: windows that follow from the output's size. global_avg_pool is the one of size 1, as a
+ * vector. */
+#include "core/layers/adaptive_avg_pool.h"
+
+#include "core/layers/common.h"
+
+static nt_status adaptive_infer(nt_layer *layer)
+{
+    const nt_adaptive_avg_pool_options *o = layer->options;
+    NT_TRY(nt_layer_need_image(layer, 0));
+    NT_CHECK(o->output_size[0] >= 1 && o->output_size[1] >= 1, NT_ERR_CONFIG,
+             "adaptive_avg_pool: output_size %lldx%lld must be at least 1x1", (long long)o->output_size[0],
+             (long long)o->output_size[1]);
+    layer->out = nt_shape_of(3, layer->in[0].dim[0], o->output_size[0], o->output_size[1]);
+    return NT_OK;
+}
+
+static int64_t adaptive_flops(const nt_layer *layer)
+{
+    return nt_shape_elems(layer->in[0]);
+}
+
+static const nt_option adaptive_options[] = {
+    {.key = "output_size",
+     .type = NT_OPTION_PAIR,
+     .offset = offsetof(nt_adaptive_avg_pool_options, output_size),
+     .min = 1,
+     .max = 1 << 16,
+     .flags = NT_OPTION_REQUIRED,
+     .help = "height and width of the output (one number: both)"},
+};
+
+const nt_layer_ops nt_layer_adaptive_avg_pool = {
+    .section = {.name = "adaptive_avg_pool",
+                .help = "averages over as many windows as the output is to have",
+                .size = sizeof(nt_adaptive_avg_pool_options),
+                .options = adaptive_options,
+                .n_options = NT_N_ELEMS(adaptive_options)},
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .infer = adaptive_infer,
+    .flops = adaptive_flops,
+};
