@@ -92,15 +92,15 @@ if(NT_CUDA_WHY)
 else()
   enable_language(CUDA)
   message(STATUS "CUDA backend: ${NNTRAIN_NVCC} ${CMAKE_CUDA_COMPILER_VERSION} for ${CMAKE_CUDA_ARCHITECTURES}")
-  set(nt_device_links ${NNTRAIN_CUDART} stdc++ ${CMAKE_DL_LIBS} rt) # cuBLAS is loaded: see lazy/cublas.c
+  set(nt_device_links ${NNTRAIN_CUDART} stdc++ ${CMAKE_DL_LIBS} rt) # cuBLAS and NCCL are loaded: see lazy/
   set(nt_cuda_sources_real ${nt_cuda_sources} core/backends/cuda/lazy/cublas.c)
   set_source_files_properties(core/backends/cuda/lazy/cublas.c PROPERTIES COMPILE_DEFINITIONS
                               NNTRAIN_CUBLAS_FILE="${NNTRAIN_CUBLAS}")
   if(NNTRAIN_NCCL_INCLUDE AND NNTRAIN_NCCL)
     message(STATUS "NCCL: ${NNTRAIN_NCCL}")
-    add_library(nt_device OBJECT ${nt_cuda_sources_real} ${nt_nccl_sources})
+    add_library(nt_device OBJECT ${nt_cuda_sources_real} ${nt_nccl_sources} dist/lazy/nccl.c)
     target_include_directories(nt_device SYSTEM PRIVATE ${NNTRAIN_NCCL_INCLUDE})
-    list(PREPEND nt_device_links ${NNTRAIN_NCCL})
+    set_source_files_properties(dist/lazy/nccl.c PROPERTIES COMPILE_DEFINITIONS NNTRAIN_NCCL_FILE="${NNTRAIN_NCCL}")
   else()
     message(STATUS "NCCL: not found; gradients will go through host memory and MPI")
     add_library(nt_device OBJECT ${nt_cuda_sources_real} ${nt_no_nccl_sources})

@@ -122,16 +122,27 @@ static nt_status start_plane(nt_comm *comm, const nt_gradient_ops *plane)
     return NT_OK;
 }
 
+/* Why NCCL cannot be had on all ranks (*why); NULL if it can. */
+static nt_status find_nccl(nt_comm *comm, const char **why)
+{
+    *why = nt_comm_nccl.missing();
+    double missing = *why != NULL;
+    NT_TRY(nt_comm_host_reduce(comm, &missing, 1, NT_REDUCE_MAX));
+    if (missing != 0 && !*why) *why = "NCCL cannot be loaded on all hosts";
+    return NT_OK;
+}
+
 static nt_status attach_device(nt_comm *comm)
 {
+    const char *why;
     NT_TRY(nt_devices_check(comm));
-    if (!nt_comm_nccl.missing) {
+    NT_TRY(find_nccl(comm, &why));
+    if (!why) {
         NT_TRY(start_plane(comm, &nt_comm_nccl));
         return NT_OK;
     }
     if (comm->rank == 0)
-        nt_warn("%s: gradients go through host memory and %s, which is slow", nt_comm_nccl.missing,
-                nt_comm_version());
+        nt_warn("%s: gradients go through host memory and %s, which is slow", why, nt_comm_version());
     NT_TRY(start_plane(comm, &nt_comm_staged));
     return NT_OK;
 }

@@ -19,7 +19,8 @@ typedef enum nt_reduce { NT_REDUCE_SUM, NT_REDUCE_MIN, NT_REDUCE_MAX } nt_reduce
  * Each comes after the work given to the backend so far, and may return before it is done: see wait. */
 typedef struct nt_gradient_ops {
     const char *name;
-    const char *missing; /* why this build does not have it; NULL: it has, and the slots are there */
+    /* Why it cannot be had here; NULL: it can. Optional. */
+    const char *(*missing)(void);
     /* The collectives run beside backend work that is given after them; wait only orders later backend work
      * after all of them, and keeps the host for nothing. False: they are done when they return. */
     bool overlaps;

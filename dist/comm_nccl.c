@@ -423,8 +423,16 @@ static nt_status nccl_broadcast(nt_comm *comm, void *buffer, size_t n_bytes, int
     return NT_OK;
 }
 
+/* The library may be absent where this was built with it (lazy/nccl.c). */
+static const char *nccl_missing(void)
+{
+    int version;
+    return ncclGetVersion(&version) == ncclSuccess ? NULL : "NCCL cannot be loaded on this host";
+}
+
 const nt_gradient_ops nt_comm_nccl = {
     .name = "nccl",
+    .missing = nccl_missing,
     .overlaps = true,
     .create = nccl_create,
     .destroy = nccl_destroy,

@@ -23,7 +23,7 @@ may_include() {
 # Vendor's headers and the files that may include them, both as regular expressions.
 vendors=(
     'mpi\.h|mpi-ext\.h            ^dist/comm_mpi\.c$'
-    'nccl.*\.h                    ^dist/comm_nccl\.c$'
+    'nccl.*\.h                    ^dist/(comm_nccl|lazy/nccl)\.c$'
     'hdf5.*\.h|H5[A-Z].*\.h       ^core/h5[^/]*\.[ch]$'
     '(oneapi/)?(dnnl/)?dnnl.*\.h  ^core/backends/cpu/'
     'cublas.*\.h                  ^core/backends/cuda/(blas|lazy/cublas)\.c$'
