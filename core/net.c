@@ -2,6 +2,7 @@
  * are in core/plan.c. */
 #include "core/net.h"
 
+#include "core/budget.h"
 #include "core/init.h"
 #include "core/layers/batchnorm.h"
 #include "core/plan.h"
@@ -263,11 +264,8 @@ static void make_room(struct staged *staged, const nt_tensor *t)
 static nt_status allocate_staged(nt_net *net)
 {
     int64_t n = 1;
-    for (int i = 0; i < net->n_plans; i++) {
-        make_room(&net->input, input_of(net->plan[i]));
-        make_room(&net->target, target_of(net->plan[i]));
+    for (int i = 0; i < net->n_plans; i++)
         if (net->plan[i]->n > n) n = net->plan[i]->n;
-    }
     NT_TRY(nt_backend_alloc_input(net->backend, &net->input.data, net->input.n_bytes, n));
     if (net->target.n_bytes > 0)
         NT_TRY(nt_backend_alloc_input(net->backend, &net->target.data, net->target.n_bytes, n));
@@ -277,6 +275,38 @@ static nt_status allocate_staged(nt_net *net)
         if (target) target->data = net->target.data;
     }
     return NT_OK;
+}
+
+static nt_budget make_budget(const nt_net *net, size_t free_bytes)
+{
+    enum { STAGED_COPIES = 3 }; /* core/backends/cuda/stage.c */
+    const nt_plan *largest = net->plan[0];
+    for (int i = 1; i < net->n_plans; i++)
+        if (net->plan[i]->arena_bytes > largest->arena_bytes) largest = net->plan[i];
+    size_t n_arrays = 1 + (net->options.optim ? 1 : 0) + (size_t)net->n_states;
+    return (nt_budget){.free_bytes = free_bytes,
+                       .fixed_bytes = arena_bytes(net) * n_arrays,
+                       .scratch_bytes = net->scratch_bytes,
+                       .batch_bytes =
+                           net->activation_bytes + STAGED_COPIES * (net->input.n_bytes + net->target.n_bytes),
+                       .n = largest->n,
+                       .training = largest->mode == NT_MODE_TRAIN};
+}
+
+/* The backend's memory. Where a device has too little, says what would be enough. */
+static nt_status allocate(nt_net *net)
+{
+    size_t free_bytes, total;
+    for (int i = 0; i < net->n_plans; i++) {
+        make_room(&net->input, input_of(net->plan[i]));
+        make_room(&net->target, target_of(net->plan[i]));
+    }
+    NT_TRY(nt_backend_memory(net->backend, &free_bytes, &total));
+    nt_status status = allocate_arenas(net);
+    if (status == NT_OK) status = allocate_staged(net);
+    if (status == NT_OK) return NT_OK;
+    nt_budget budget = make_budget(net, free_bytes);
+    return total > 0 ? nt_budget_explain(status, &budget) : status;
 }
 
 static nt_status allocate_host_buffers(nt_net *net)
@@ -322,8 +352,7 @@ nt_status nt_net_build(nt_net *net)
     NT_TRY(list_segments(net));
     list_stats(net);
     net->n_squares = net->n_segments + 2 * net->n_stats + 1;
-    NT_TRY(allocate_arenas(net));
-    NT_TRY(allocate_staged(net));
+    NT_TRY(allocate(net));
     NT_TRY(allocate_host_buffers(net));
     for (int i = 0; i < net->n_plans; i++)
         NT_TRY(nt_plan_bind(net->plan[i], net->activations, net->scratch, net->slot, net->n_slots,
