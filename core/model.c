@@ -23,8 +23,13 @@ const nt_section nt_model_section = {
              .help = "INI file with the [layer NAME] sections, relative to the working directory, to this "
                      "file or to "
                      "the installed share/nntrain; default: they are in this file"},
+            {"init", NT_OPTION_STRING, offsetof(nt_model_options, init),
+             .help =
+                 "safetensors file with the weights to begin with, under PyTorch's names; default: random"},
+            {"init_partial", NT_OPTION_BOOL, offsetof(nt_model_options, init_partial), .def = "no",
+             .help = "take from init what fits by name and shape (another head); no: all must fit"},
         },
-    .n_options = 1,
+    .n_options = 3,
 };
 
 /* Keys that every layer has. */

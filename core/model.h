@@ -45,6 +45,8 @@ typedef struct nt_model {
 
 typedef struct nt_model_options {
     const char *file; /* INI with [layer ...] sections, taken into the config; NULL: they stand in it */
+    const char *init; /* safetensors file that a fresh run takes its weights from; NULL: none */
+    bool init_partial;
 } nt_model_options;
 extern const nt_section nt_model_section; /* [model] */
 

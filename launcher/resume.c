@@ -4,6 +4,7 @@
 
 #include "core/log.h"
 #include "core/phase.h"
+#include "core/weights.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -129,6 +130,24 @@ static nt_status read_tuning(const nt_session *session, char **text)
     return NT_OK;
 }
 
+/* A fresh run begins with the weights of model.init, if there are any. */
+static nt_status take_init(const nt_session *session, nt_resume *out)
+{
+    const nt_model_options *model = nt_config_section(session->config, &nt_model_section);
+    if (!model->init) return NT_OK;
+    NT_CHECK(strlen(model->init) < sizeof out->path, NT_ERR_CONFIG, "model.init is too long");
+    strcpy(out->path, model->init);
+    out->weights = true;
+    return NT_OK;
+}
+
+static bool is_weights_file(const char *path)
+{
+    static const char end[] = ".safetensors";
+    size_t n = strlen(path);
+    return n > sizeof end - 1 && strcmp(path + n - (sizeof end - 1), end) == 0;
+}
+
 static nt_status find_on_root(nt_session *session, nt_resume *out)
 {
     char folder[PATH_MAX];
@@ -152,6 +171,7 @@ static nt_status find_on_root(nt_session *session, nt_resume *out)
         NT_TRY(take_meta(session, true, out));
     else if (automatic)
         NT_TRY(read_tuning(session, &out->tuning_text));
+    if (!found) NT_TRY(take_init(session, out));
     return NT_OK;
 }
 
@@ -168,7 +188,9 @@ static nt_status find_for_use_on_root(nt_session *session, const char *path, nt_
     }
     NT_CHECK(found, NT_ERR_NO_INPUT, "there is no checkpoint in '%s': train first, or name a checkpoint file",
              folder);
-    NT_TRY(take_meta(session, false, out));
+    out->weights = is_weights_file(out->path);
+    out->found = true;
+    if (!out->weights) NT_TRY(take_meta(session, false, out));
     return NT_OK;
 }
 
@@ -177,14 +199,15 @@ static nt_status find_for_use_on_root(nt_session *session, const char *path, nt_
 static nt_status share(nt_session *session, nt_resume *out)
 {
     struct {
-        int64_t found, tuning_bytes;
+        int64_t found, weights, tuning_bytes;
         nt_position position;
-    } head = {.found = out->found, .position = out->position};
+    } head = {.found = out->found, .weights = out->weights, .position = out->position};
     if (out->tuning_text) head.tuning_bytes = (int64_t)strlen(out->tuning_text) + 1;
     nt_phase_wait("resume");
     NT_TRY(nt_comm_host_broadcast(session->comm, &head, sizeof head, 0));
     NT_TRY(nt_comm_host_broadcast(session->comm, out->path, sizeof out->path, 0));
     out->found = head.found;
+    out->weights = head.weights;
     out->position = head.position;
     if (head.tuning_bytes > 0) {
         if (!out->tuning_text) out->tuning_text = calloc(1, (size_t)head.tuning_bytes);
@@ -212,20 +235,31 @@ nt_status nt_resume_find_for_use(nt_session *session, const char *path, nt_resum
     return NT_OK;
 }
 
+static nt_status load_on_root(nt_session *session, const nt_resume *resume, bool with_state)
+{
+    nt_checkpoint_meta meta = {0};
+    const nt_model_options *model = nt_config_section(session->config, &nt_model_section);
+    if (resume->weights) {
+        NT_TRY(nt_weights_load(session->net, resume->path, !resume->found && model->init_partial));
+        return NT_OK;
+    }
+    nt_status status = nt_checkpoint_load(session->net, resume->path, with_state, &meta);
+    nt_checkpoint_meta_free(&meta);
+    NT_TRY(status);
+    return NT_OK;
+}
+
 nt_status nt_resume_load(nt_session *session, const nt_resume *resume, bool with_state)
 {
     nt_comm *comm = session->comm;
     nt_net *net = session->net;
-    nt_checkpoint_meta meta = {0};
-    nt_status mine = NT_OK;
+    if (!resume->found && !resume->weights) return NT_OK;
     nt_phase_enter("resume");
-    if (comm->rank == 0) mine = nt_checkpoint_load(net, resume->path, with_state, &meta);
-    nt_checkpoint_meta_free(&meta);
-    NT_TRY(nt_session_agree(session, mine));
+    NT_TRY(nt_session_agree(session, comm->rank == 0 ? load_on_root(session, resume, with_state) : NT_OK));
     nt_phase_wait("resume");
     size_t n_bytes = (size_t)nt_net_n_elems(net) * nt_dtype_bytes(session->backend->ops->real);
     NT_TRY(nt_comm_broadcast(comm, nt_net_params(net), n_bytes, 0));
-    for (int i = 0; with_state && i < nt_optim_n_states(session->optim); i++)
+    for (int i = 0; with_state && !resume->weights && i < nt_optim_n_states(session->optim); i++)
         NT_TRY(nt_comm_broadcast(comm, nt_net_state(net, i), n_bytes, 0));
     NT_TRY(nt_comm_wait(comm));
     return NT_OK;

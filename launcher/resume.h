@@ -12,7 +12,8 @@
 #include <limits.h>
 
 typedef struct nt_resume {
-    bool found;
+    bool found;   /* a checkpoint, or weights that stand in for one */
+    bool weights; /* path is a safetensors file: a fresh run begins with it, or it is evaluated */
     char path[PATH_MAX];
     nt_position position; /* of a fresh run if nothing was found */
     char *tuning_text;    /* malloc'ed; NULL if nothing was found */
@@ -22,16 +23,16 @@ typedef struct nt_resume {
 nt_position nt_position_fresh(void);
 
 /* Collective. By [checkpoint] resume: `auto` the newest good one in <output>/checkpoints, `no` none, else
- * that file. Refuses (NT_ERR_CONFIG, with the list) if options differ that change what is computed, and `no`
- * while the folder holds checkpoints (NT_ERR_CREATE): a fresh run beside them would lose them or be lost
- * among them. */
+ * that file. Without a checkpoint, model.init gives the weights. Refuses (NT_ERR_CONFIG, with the list) if
+ * options differ that change what is computed, and `no` while the folder holds checkpoints (NT_ERR_CREATE): a
+ * fresh run beside them would lose them or be lost among them. */
 NT_MUST nt_status nt_resume_find(nt_session *session, nt_resume *out);
 
-/* Collective: a checkpoint for evaluation: `path`, or NULL for the newest good one of the run folder. Options
- * may differ; the weights have to fit. NT_ERR_NO_INPUT if there is none. */
+/* Collective: a checkpoint for evaluation: `path` (or a .safetensors file), or NULL for the newest good one
+ * of the run folder. Options may differ; the weights have to fit. NT_ERR_NO_INPUT if there is none. */
 NT_MUST nt_status nt_resume_find_for_use(nt_session *session, const char *path, nt_resume *out);
 
-/* Collective: into the session's net, on every rank. */
+/* Collective: into the session's net, on every rank. Does nothing if there is nothing to load. */
 NT_MUST nt_status nt_resume_load(nt_session *session, const nt_resume *resume, bool with_state);
 
 /* Whether a position is one that a run over `batches` batches an epoch can have. NT_ERR_CHECKPOINT. */

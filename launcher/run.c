@@ -313,7 +313,7 @@ static nt_status set_up(run *r)
     NT_TRY(nt_session_build(s, true, r->resume.tuning_text));
     NT_TRY(nt_session_agree(s, open_stepper(r)));
     r->position = r->resume.position;
-    if (r->resume.found) NT_TRY(nt_resume_load(s, &r->resume, true));
+    NT_TRY(nt_resume_load(s, &r->resume, true));
     NT_TRY(nt_session_agree(s, open_records(r)));
     return NT_OK;
 }
