@@ -17,8 +17,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
-#include <map>
-#include <string>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -27,18 +25,17 @@ __thread nt_emu_index nt_emu_here = {};
 namespace emu {
 
 constexpr unsigned WARP = 32, MAX_THREADS = 1024, MAX_WARPS = MAX_THREADS / WARP;
-constexpr size_t STATIC_SHARED = 48 << 10, OPTIN_SHARED = 227 << 10;
+constexpr size_t PAGE = 4096, STATIC_SHARED = 48 << 10, OPTIN_SHARED = 227 << 10;
+constexpr size_t DYNAMIC_ROOM = (OPTIN_SHARED + PAGE - 1) / PAGE * PAGE;
 
 /* A launch: kernel, arguments, shape. */
 struct KernelWork : Work {
     nt_emu_kernel kernel;
     dim3 grid, block;
     size_t shared_bytes;
-    std::string own_name;
     KernelWork(const nt_emu_kernel &k, dim3 g, dim3 b, size_t s)
-        : Work(nullptr), kernel(k), grid(g), block(b), shared_bytes(s), own_name(k.name)
+        : Work(k.name), kernel(k), grid(g), block(b), shared_bytes(s)
     {
-        name = own_name.c_str();
     }
     ~KernelWork() override
     {
@@ -49,7 +46,7 @@ struct KernelWork : Work {
 };
 
 /* A fibre and the thread of the block that it runs. */
-struct Fibre : Flow {
+struct Fibre : Flow, Hidden {
     unsigned linear; /* index of the thread within its block */
     uint3 thread;
     Fibre *next;         /* in one list at a time: runnable, idle, at the barrier */
@@ -104,7 +101,7 @@ struct Barrier {
 };
 
 /* What runs a grid; one for each serving thread. */
-struct Engine {
+struct Engine : Hidden {
     Flow host;
     const KernelWork *work;
     Fibre *current;
@@ -326,19 +323,31 @@ static Engine *make_engine()
 {
     Engine *e = new Engine();
     adopt_thread(&e->host);
-    const size_t bytes = (OPTIN_SHARED + 4095) / 4096 * 4096;
-    e->dynamic = static_cast<char *>(mmap(nullptr, bytes + 4096, PROT_READ | PROT_WRITE,
+    e->dynamic = static_cast<char *>(mmap(nullptr, DYNAMIC_ROOM + PAGE, PROT_READ | PROT_WRITE,
                                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-    if (e->dynamic == MAP_FAILED || mprotect(e->dynamic + bytes, 4096, PROT_NONE) != 0)
+    if (e->dynamic == MAP_FAILED || mprotect(e->dynamic + DYNAMIC_ROOM, PAGE, PROT_NONE) != 0)
         nt_emu_die("no memory for shared memory");
     return e;
+}
+
+void end_engine()
+{
+    if (!engine) return;
+    while (Fibre *f = engine->idle) {
+        engine->idle = f->next;
+        free_fibre(f);
+        delete f;
+    }
+    munmap(engine->dynamic, DYNAMIC_ROOM + PAGE);
+    delete engine;
+    engine = nullptr;
 }
 
 static void run_grid(Engine &e, const KernelWork *work)
 {
     const dim3 b = work->block;
     char *const dynamic = e.dynamic;
-    const size_t room = (OPTIN_SHARED + 4095) / 4096 * 4096, asked = (work->shared_bytes + 15) / 16 * 16;
+    const size_t asked = (work->shared_bytes + 15) / 16 * 16;
     e.work = work;
     e.n_threads = b.x * b.y * b.z;
     e.n_blocks = (uint64_t)work->grid.x * work->grid.y * work->grid.z;
@@ -347,8 +356,8 @@ static void run_grid(Engine &e, const KernelWork *work)
     nt_emu_here.grid_dim = work->grid;
     place_threads(e, b);
     shuffle_order(e);
-    forbid(dynamic, room);
-    e.dynamic = dynamic + room - asked; /* its end against the inaccessible page */
+    forbid(dynamic, DYNAMIC_ROOM);
+    e.dynamic = dynamic + DYNAMIC_ROOM - asked; /* its end against the inaccessible page */
     permit(e.dynamic, work->shared_bytes);
     begin_block(e);
     Fibre *first = e.current = idle_fibre(e);
@@ -383,7 +392,8 @@ void KernelWork::run()
 
 /* Launches */
 
-static std::map<const void *, size_t> dynamic_limits; /* by kernel, where cudaFuncSetAttribute raised it */
+static auto &dynamic_limits =
+    *new Map<const void *, size_t>; /* by kernel, where cudaFuncSetAttribute raised it */
 
 cudaError_t check_launch(const void *entry, dim3 grid, dim3 block, size_t shared_bytes)
 {
@@ -427,7 +437,7 @@ extern "C" {
 cudaError_t nt_emu_launch_kernel(const nt_emu_kernel *kernel, dim3 grid, dim3 block, size_t shared_bytes,
                                  cudaStream_t handle)
 {
-    auto work = std::make_shared<KernelWork>(*kernel, grid, block, shared_bytes);
+    auto work = make_hidden<KernelWork>(*kernel, grid, block, shared_bytes);
     cudaError_t error = enter();
     if (error != cudaSuccess) return error;
     Held held(lock);

@@ -170,7 +170,7 @@ static cudaError_t copy_async(const Box &b, enum cudaMemcpyKind kind, cudaStream
     Kind dst, src;
     if (error == cudaSuccess) error = check_copy(b, kind, &dst, &src);
     if (error != cudaSuccess) return fail(error);
-    auto work = std::make_shared<CopyWork>(b);
+    auto work = make_hidden<CopyWork>(b);
     if (dst != Kind::device && src != Kind::device && !stream->capture)
         return fail(submit_and_wait(stream, work));
     return fail(submit(stream, work));
@@ -184,16 +184,17 @@ static cudaError_t copy_sync(const Box &b, enum cudaMemcpyKind kind)
     Held held(lock);
     CUstream_st *stream = current_device()->null_stream;
     Kind dst, src;
-    cudaError_t error = forbid_unsafe();
+    cudaError_t error = forbid_implicit(stream);
+    if (error == cudaSuccess) error = forbid_unsafe();
     if (error == cudaSuccess) error = check_copy(b, kind, &dst, &src);
     if (error != cudaSuccess) return fail(error);
-    if (dst == Kind::device && src == Kind::device)
-        return fail(submit(stream, std::make_shared<CopyWork>(b)));
+    if (dst == Kind::device && src == Kind::device) return fail(submit(stream, make_hidden<CopyWork>(b)));
     if (dst != Kind::device || src != Kind::pageable)
-        return fail(submit_and_wait(stream, std::make_shared<CopyWork>(b)));
-    auto staging = std::make_shared<Staging>();
-    error = submit_and_wait(stream, std::make_shared<StageInWork>(b, staging));
-    return fail(error == cudaSuccess ? submit(stream, std::make_shared<StageOutWork>(b, staging)) : error);
+        return fail(submit_and_wait(stream, make_hidden<CopyWork>(b)));
+    auto staging = make_hidden<Staging>();
+    auto out = make_hidden<StageOutWork>(b, staging);
+    error = submit_and_wait(stream, make_hidden<StageInWork>(b, std::move(staging)));
+    return fail(error == cudaSuccess ? submit(stream, std::move(out)) : error);
 }
 
 static cudaError_t fill(void *ptr, int value, size_t n_bytes, cudaStream_t handle)
@@ -211,7 +212,7 @@ static cudaError_t fill(void *ptr, int value, size_t n_bytes, cudaStream_t handl
         nt_emu_complain("memset of %p, which is no memory of CUDA", ptr);
         return fail(cudaErrorInvalidValue);
     }
-    auto work = std::make_shared<FillWork>(ptr, value, n_bytes);
+    auto work = make_hidden<FillWork>(ptr, value, n_bytes);
     if (kind == Kind::pinned && handle == nullptr) return fail(submit_and_wait(stream, work));
     return fail(submit(stream, work));
 }

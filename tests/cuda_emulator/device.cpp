@@ -17,7 +17,7 @@
 namespace emu {
 
 static Config settings;
-static std::vector<Device *> devices;
+static auto &devices = *new Vector<Device *>;
 static __thread cudaError_t last_error;
 static __thread int chosen;
 
@@ -52,9 +52,9 @@ static int named_device(const std::string &entry, int n_physical)
     return -1;
 }
 
-static std::vector<int> visible_devices(int n_physical)
+static Vector<int> visible_devices(int n_physical)
 {
-    std::vector<int> found;
+    Vector<int> found;
     const char *list = getenv("CUDA_VISIBLE_DEVICES");
     if (!list) {
         for (int i = 0; i < n_physical; i++)
@@ -190,6 +190,7 @@ static const struct {
     ERROR(cudaErrorInvalidDevice, "invalid device ordinal"),
     ERROR(cudaErrorNoKernelImageForDevice, "no kernel image is available for execution on the device"),
     ERROR(cudaErrorInvalidResourceHandle, "invalid resource handle"),
+    ERROR(cudaErrorIllegalState, "the operation cannot be performed in the present state"),
     ERROR(cudaErrorNotReady, "device not ready"),
     ERROR(cudaErrorIllegalAddress, "an illegal memory access was encountered"),
     ERROR(cudaErrorLaunchOutOfResources, "too many resources requested for launch"),
@@ -417,8 +418,8 @@ cudaError_t cudaDeviceReset(void)
     Held held(lock);
     Device *device = current_device();
     drain(device);
-    for (CUstream_st *s : std::vector<CUstream_st *>(device->streams))
-        if (s != device->null_stream && !s->closing) close_stream(s);
+    for (CUstream_st *s : Vector<CUstream_st *>(device->streams))
+        if (s != device->null_stream && !s->closing && !s->internal) close_stream(s);
     free_everything(device);
     device->sticky = cudaSuccess;
     last_error = cudaSuccess;

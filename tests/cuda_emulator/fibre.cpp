@@ -44,6 +44,7 @@ static void make_stack(Flow *fibre, unsigned color)
     if (base == MAP_FAILED || mprotect(base, PAGE, PROT_NONE) != 0)
         nt_emu_die("no memory for the stack of a fibre");
     fibre->stack = static_cast<char *>(base) + PAGE;
+    fibre->mapped_bytes = STACK_BYTES + PAGE;
     fibre->stack_bytes = STACK_BYTES - color % 61 * 192;
 }
 
@@ -67,6 +68,15 @@ void make_fibre(Flow *fibre, void (*entry)(), unsigned color)
 #ifdef NT_EMU_TSAN
     fibre->tsan = __tsan_create_fiber(0);
 #endif
+}
+
+void free_fibre(Flow *fibre)
+{
+#ifdef NT_EMU_TSAN
+    __tsan_destroy_fiber(fibre->tsan);
+#endif
+    permit(fibre->stack, fibre->stack_bytes);
+    munmap(fibre->stack - PAGE, fibre->mapped_bytes);
 }
 
 void adopt_thread(Flow *flow)

@@ -20,7 +20,7 @@ struct Flow {
     ucontext_t context;
 #endif
     char *stack = nullptr;
-    size_t stack_bytes = 0;
+    size_t stack_bytes = 0, mapped_bytes = 0;
     void *tsan = nullptr;       /* ThreadSanitizer's name for it */
     void *fake_stack = nullptr; /* AddressSanitizer's */
 };
@@ -28,6 +28,9 @@ struct Flow {
 /* Makes a fibre that starts in `entry`, which never returns. `color` shifts its stack, so that the stacks of
  * many fibres do not fall into the same lines of the cache. */
 void make_fibre(Flow *fibre, void (*entry)(), unsigned color);
+
+/* Frees a fibre that is not running. */
+void free_fibre(Flow *fibre);
 
 /* The host thread's own flow: before its first switch. */
 void adopt_thread(Flow *flow);

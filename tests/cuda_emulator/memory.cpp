@@ -16,7 +16,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <map>
 #include <sys/mman.h>
 
 namespace emu {
@@ -32,8 +31,8 @@ struct Allocation {
     bool freed, registered;
 };
 
-static std::map<uintptr_t, Allocation> allocations; /* by end of the mapping, freed ones too */
-static std::deque<uintptr_t> quarantine;            /* keys of freed ones, oldest first */
+static auto &allocations = *new Map<uintptr_t, Allocation>; /* by end of the mapping, freed ones too */
+static auto &quarantine = *new Deque<uintptr_t>;            /* keys of freed ones, oldest first */
 static size_t quarantine_bytes;
 static uint64_t n_made;
 static bool use_keys = true;

@@ -97,6 +97,14 @@ void catch_faults_on_this_thread()
     if (stack.ss_sp == MAP_FAILED || sigaltstack(&stack, nullptr) != 0) nt_emu_die("no stack for signals");
 }
 
+void forget_faults_on_this_thread()
+{
+    stack_t stack, off;
+    memset(&off, 0, sizeof off);
+    off.ss_flags = SS_DISABLE;
+    if (sigaltstack(&off, &stack) == 0 && !(stack.ss_flags & SS_DISABLE)) munmap(stack.ss_sp, stack.ss_size);
+}
+
 /* At exit: leaks, and the status of a process that was complained about. */
 static void at_exit(int status, void *)
 {

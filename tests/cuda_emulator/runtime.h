@@ -6,14 +6,11 @@
 #ifndef NT_EMU_RUNTIME_H
 #define NT_EMU_RUNTIME_H
 
+#include "tests/cuda_emulator/hidden.h"
 #include "tests/cuda_emulator/include/nt_emu.h"
 #include "tests/cuda_emulator/lock.h"
 #include "tests/cuda_emulator/order.h"
 #include "tests/cuda_emulator/queue.h"
-#include <cstdarg>
-#include <deque>
-#include <memory>
-#include <vector>
 
 namespace emu {
 
@@ -23,8 +20,8 @@ extern Lock lock; /* guards all structures below */
 struct Mark {
     bool done = false;
     int64_t time_ns = 0;
-    Cond hosts;                        /* host threads that wait for it */
-    std::vector<CUstream_st *> queues; /* streams whose first operation waits for it */
+    Cond hosts;                   /* host threads that wait for it */
+    Vector<CUstream_st *> queues; /* streams whose first operation waits for it */
 };
 using MarkRef = std::shared_ptr<Mark>;
 
@@ -41,19 +38,19 @@ struct Work {
 };
 using WorkRef = std::shared_ptr<Work>;
 
-struct Op {
+struct Op : Hidden {
     WorkRef work; /* may be empty: only waits and signals */
-    std::vector<MarkRef> waits, signals;
-    std::vector<CUstream_st *> after; /* legacy default stream: all that these did, for order.h only */
+    Vector<MarkRef> waits, signals;
+    Vector<CUstream_st *> after; /* legacy default stream: all that these did, for order.h only */
 };
 
-struct Device {
+struct Device : Hidden {
     int index;    /* as the process sees it */
     int physical; /* on this machine */
     int pkey;     /* memory protection key, -1: none */
     cudaError_t sticky = cudaSuccess;
     CUstream_st *null_stream = nullptr;
-    std::vector<CUstream_st *> streams; /* live or finishing, the null stream too */
+    Vector<CUstream_st *> streams; /* live or finishing, the null stream too */
     size_t used_bytes = 0;
     int n_busy = 0; /* operations given and not done */
 };
@@ -62,31 +59,32 @@ struct Capture; /* graph.cpp */
 
 } // namespace emu
 
-struct CUstream_st {
+struct CUstream_st : emu::Hidden {
     emu::Device *device;
     unsigned flags;
     int priority;
     int number;
-    std::deque<emu::Op *> queue;
-    emu::Cond work;       /* the serving thread sleeps here */
-    bool serving = false; /* has its thread */
-    bool closing = false; /* destroyed by its owner: ends when empty */
-    bool running = false; /* its first operation runs */
-    bool granted = false; /* seeded scheduler: may run its first operation */
+    emu::Deque<emu::Op *> queue;
+    emu::Cond work;        /* the serving thread sleeps here */
+    bool serving = false;  /* has its thread */
+    bool closing = false;  /* destroyed by its owner: ends when empty */
+    bool running = false;  /* its first operation runs */
+    bool internal = false; /* a lane of a graph */
+    uint64_t rank = 0;     /* seeded scheduler: who goes first */
+    bool granted = false;  /* seeded scheduler: may run its first operation */
     emu::Capture *capture = nullptr;
-    std::vector<int> tail; /* capture: nodes that the next one depends on */
+    emu::Vector<int> tail; /* capture: nodes that the next one depends on */
     bool blocking() const
     {
         return !(flags & cudaStreamNonBlocking) && this != device->null_stream;
     }
 };
 
-struct CUevent_st {
+struct CUevent_st : emu::Hidden {
     unsigned flags;
-    emu::MarkRef mark;               /* of the latest record; empty: never recorded */
-    emu::Capture *capture = nullptr; /* recorded within a capture, after these nodes */
-    unsigned long long capture_id = 0;
-    std::vector<int> nodes;
+    emu::MarkRef mark;                 /* of the latest record; empty: never recorded */
+    unsigned long long capture_id = 0; /* recorded within this capture, after these nodes; 0: none */
+    emu::Vector<int> nodes;
 };
 
 namespace emu {
@@ -94,7 +92,7 @@ namespace emu {
 enum class Leaks { ignore, report, fail };
 
 struct Config {
-    std::vector<int> devices; /* visible ones, by physical index */
+    Vector<int> devices; /* visible ones, by physical index */
     int n_physical;
     size_t memory_bytes;
     int sm_count;
@@ -118,6 +116,7 @@ int64_t clock_ns();
 /* report.cpp */
 void catch_faults(); /* (again) puts the handler of SIGSEGV and SIGBUS in place */
 void catch_faults_on_this_thread();
+void forget_faults_on_this_thread();
 void watch_exit();
 
 /* memory.cpp */
@@ -148,7 +147,7 @@ cudaError_t submit(CUstream_st *stream, WorkRef work);          /* with the lock
 MarkRef mark_tail(CUstream_st *stream);                         /* empty: nothing to wait for */
 void wait_for(const MarkRef &mark);                             /* with the lock taken, given meanwhile */
 bool poll(const MarkRef &mark);
-void wait_for_streams(const std::vector<CUstream_st *> &streams);
+void wait_for_streams(const Vector<CUstream_st *> &streams);
 void drain(Device *device);
 int count_stream_leaks(bool say);
 CUstream_st *make_stream(Device *device, unsigned flags, int priority);
@@ -167,13 +166,15 @@ uint64_t draw();
 cudaError_t capture_node(CUstream_st *stream, WorkRef work);
 cudaError_t capture_record(CUevent_st *event, CUstream_st *stream);
 cudaError_t capture_wait(CUstream_st *stream, CUevent_st *event);
-cudaError_t forbid_in_capture(CUstream_st *stream); /* calls about a stream that capture cannot do */
-cudaError_t forbid_unsafe();                        /* calls that are unsafe while this thread captures */
-cudaError_t forbid_implicit(CUstream_st *stream);   /* the legacy stream while a blocking stream captures */
+cudaError_t forbid_in_capture(CUstream_st *stream);      /* calls about a stream that capture cannot do */
+cudaError_t forbid_in_any_capture(const Device *device); /* calls about a whole device */
+cudaError_t forbid_unsafe();                      /* calls that are unsafe while this thread captures */
+cudaError_t forbid_implicit(CUstream_st *stream); /* the legacy stream while a blocking stream captures */
 int count_graph_leaks(bool say);
 
 /* block.cpp */
 cudaError_t check_launch(const void *entry, dim3 grid, dim3 block, size_t shared_bytes);
+void end_engine();                                 /* frees what this host thread ran kernels with */
 void describe_running(char *text, size_t n_bytes); /* kernel, block and thread of this host thread */
 
 } // namespace emu

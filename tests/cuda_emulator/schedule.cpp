@@ -14,11 +14,12 @@ namespace emu {
 
 static struct {
     uint64_t state;
-    bool busy; /* an operation that was granted runs (or is about to) */
-    uint64_t n_grants;
+    bool busy;        /* an operation that was granted runs (or is about to) */
+    uint64_t n_calls; /* of the host */
+    uint64_t haste;   /* one call of the host in so many lets a burst go; changes now and then */
     bool pumping;
-    Cond changed; /* busy ended, or there is new work */
-    CUstream_st *favourite;
+    Cond changed; /* busy ended */
+    Cond work;    /* there may be some again; for the pump */
 } sched;
 
 /* Vigna's splitmix64: http://prng.di.unimi.it/splitmix64.c (public domain algorithm). */
@@ -60,18 +61,17 @@ void finished(CUstream_st *, const Op *op)
     sched.changed.wake_all();
 }
 
-/* A ready stream by chance: mostly the favourite, so that one runs far ahead of the others. */
+/* Of the ready streams the one with the highest rank, which chance gave it and now and then changes: so one
+ * stream runs far ahead of another as often as the other way round (Burckhardt et al. 2010, "A randomized
+ * scheduler with probabilistic guarantees of finding bugs"). */
 static CUstream_st *choose()
 {
-    std::vector<CUstream_st *> candidates;
+    CUstream_st *best = nullptr;
     for (int i = 0; i < n_devices(); i++)
         for (CUstream_st *s : device_at(i)->streams)
-            if (ready(s) && !s->granted) candidates.push_back(s);
-    if (candidates.empty()) return nullptr;
-    if (draw() % 8 != 0)
-        for (CUstream_st *s : candidates)
-            if (s == sched.favourite) return s;
-    return sched.favourite = candidates[draw() % candidates.size()];
+            if (ready(s) && !s->granted && (!best || s->rank > best->rank)) best = s;
+    if (best && draw() % 8 == 0) best->rank = draw();
+    return best;
 }
 
 bool run_something()
@@ -81,7 +81,6 @@ bool run_something()
         if (!stream) return false;
         stream->granted = true;
         sched.busy = true;
-        sched.n_grants++;
         stream->work.wake_all();
     }
     while (sched.busy)
@@ -95,18 +94,28 @@ static void burst()
         if (!run_something()) return;
 }
 
-/* Where the host does something else for a while: a burst now and then. */
+constexpr int64_t PATIENCE_NS = 10000000, HURRY_NS = 500000;
+
+static bool idle()
+{
+    for (int i = 0; i < n_devices(); i++)
+        if (device_at(i)->n_busy) return false;
+    return true;
+}
+
+/* Where the host does something else for a while: bursts until it calls again. */
 static void *pump(void *)
 {
     Held held(lock);
     for (;;) {
-        const uint64_t seen = sched.n_grants;
-        sched.changed.wait(lock, 2000000);
-        if (sched.n_grants == seen && !sched.busy) burst();
-        bool idle = true;
-        for (int i = 0; i < n_devices(); i++)
-            idle = idle && device_at(i)->n_busy == 0;
-        if (idle) sched.changed.wait(lock);
+        const uint64_t seen = sched.n_calls;
+        sched.changed.wait(lock, PATIENCE_NS);
+        while (sched.n_calls == seen && !idle()) {
+            if (!sched.busy) burst();
+            sched.changed.wait(lock, HURRY_NS);
+        }
+        while (idle())
+            sched.work.wait(lock);
     }
     return nullptr;
 }
@@ -119,8 +128,10 @@ void nudge()
         sched.pumping = pthread_create(&thread, nullptr, pump, nullptr) == 0;
         if (sched.pumping) pthread_detach(thread);
     }
-    sched.changed.wake_all();
-    if (draw() % 4 == 0) burst();
+    sched.n_calls++;
+    sched.work.wake_all();
+    if (sched.haste == 0 || draw() % 64 == 0) sched.haste = (uint64_t)1 << (1 + draw() % 6);
+    if (draw() % sched.haste == 0) burst();
 }
 
 } // namespace emu

@@ -15,7 +15,7 @@ namespace emu {
 Lock lock;
 __thread CUstream_st *serving;
 static int n_streams_made;
-static std::vector<CUevent_st *> events;
+static auto &events = *new Vector<CUevent_st *>;
 
 /* Runs one operation without the lock. */
 static void execute(CUstream_st *stream, Op *op)
@@ -82,6 +82,8 @@ static void *serve(void *arg)
     auto &all = stream->device->streams;
     all.erase(std::find(all.begin(), all.end(), stream));
     delete stream;
+    end_engine();
+    forget_faults_on_this_thread();
     return nullptr;
 }
 
@@ -92,6 +94,7 @@ CUstream_st *make_stream(Device *device, unsigned flags, int priority)
     stream->flags = flags;
     stream->priority = priority;
     stream->number = n_streams_made++;
+    if (config().seeded) stream->rank = draw();
     device->streams.push_back(stream);
     return stream;
 }
@@ -129,7 +132,7 @@ cudaError_t resolve(cudaStream_t handle, CUstream_st **stream)
     }
     for (int i = 0; i < n_devices(); i++)
         for (CUstream_st *s : device_at(i)->streams)
-            if (s == handle && !s->closing) {
+            if (s == handle && !s->closing && !s->internal) {
                 *stream = s;
                 return cudaSuccess;
             }
@@ -148,7 +151,7 @@ MarkRef mark_tail(CUstream_st *stream)
         stream->device->n_busy++;
         last = after;
     }
-    if (last->signals.empty()) last->signals.push_back(std::make_shared<Mark>());
+    if (last->signals.empty()) last->signals.push_back(make_hidden<Mark>());
     return last->signals.front();
 }
 
@@ -222,9 +225,9 @@ bool poll(const MarkRef &mark)
     return true;
 }
 
-void wait_for_streams(const std::vector<CUstream_st *> &streams)
+void wait_for_streams(const Vector<CUstream_st *> &streams)
 {
-    std::vector<MarkRef> marks;
+    Vector<MarkRef> marks;
     for (CUstream_st *s : streams)
         marks.push_back(mark_tail(s));
     for (const MarkRef &mark : marks)
@@ -235,7 +238,7 @@ void wait_for_streams(const std::vector<CUstream_st *> &streams)
 
 void drain(Device *device)
 {
-    wait_for_streams(std::vector<CUstream_st *>(device->streams));
+    wait_for_streams(Vector<CUstream_st *>(device->streams));
 }
 
 int count_stream_leaks(bool say)
@@ -243,7 +246,7 @@ int count_stream_leaks(bool say)
     int n = 0;
     for (int i = 0; i < n_devices(); i++)
         for (CUstream_st *s : device_at(i)->streams) {
-            if (s == device_at(i)->null_stream || s->closing) continue;
+            if (s == device_at(i)->null_stream || s->closing || s->internal) continue;
             n++;
             if (say) fprintf(stderr, "cuda emulator: leak: stream %d of device %d\n", s->number, i);
         }
@@ -378,7 +381,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t handle)
     CHECK(forbid_in_capture(stream));
     CHECK(forbid_implicit(stream));
     Device *device = stream->device;
-    std::vector<CUstream_st *> awaited = {stream};
+    Vector<CUstream_st *> awaited = {stream};
     if (stream == device->null_stream) /* waits for the blocking streams too */
         for (CUstream_st *s : device->streams)
             if (s->blocking()) awaited.push_back(s);
@@ -404,7 +407,7 @@ cudaError_t cudaDeviceSynchronize(void)
 {
     ENTER();
     Held held(lock);
-    CHECK(forbid_unsafe());
+    CHECK(forbid_in_any_capture(current_device()));
     drain(current_device());
     check_canaries(current_device());
     return fail(current_device()->sticky);
@@ -417,7 +420,7 @@ cudaError_t cudaLaunchHostFunc(cudaStream_t handle, cudaHostFn_t fn, void *user_
     Held held(lock);
     CUstream_st *stream = nullptr;
     CHECK(resolve(handle, &stream));
-    return fail(submit(stream, std::make_shared<HostWork>(fn, user_data)));
+    return fail(submit(stream, make_hidden<HostWork>(fn, user_data)));
 }
 
 cudaError_t emu_enqueue(cudaStream_t handle, const emu_work *given)
@@ -426,7 +429,7 @@ cudaError_t emu_enqueue(cudaStream_t handle, const emu_work *given)
     Held held(lock);
     CUstream_st *stream = nullptr;
     CHECK(resolve(handle, &stream));
-    auto work = std::make_shared<LibraryWork>(*given);
+    auto work = make_hidden<LibraryWork>(*given);
     CHECK(fail(submit(stream, work)));
     work->owns = true;
     return cudaSuccess;
@@ -484,8 +487,8 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t handle)
     CHECK(resolve(handle, &stream));
     if (stream->capture) return fail(capture_record(event, stream));
     CHECK(forbid_implicit(stream));
-    event->capture = nullptr;
-    event->mark = std::make_shared<Mark>();
+    event->capture_id = 0;
+    event->mark = make_hidden<Mark>();
     Op *op = new Op();
     op->signals.push_back(event->mark);
     give(stream, op);
@@ -501,7 +504,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t event, unsigned
     CHECK(find_event(event));
     CUstream_st *stream = nullptr;
     CHECK(resolve(handle, &stream));
-    if (stream->capture || event->capture) return fail(capture_wait(stream, event));
+    if (stream->capture || event->capture_id) return fail(capture_wait(stream, event));
     if (!event->mark) return cudaSuccess; /* never recorded: nothing to wait for */
     Op *op = new Op();
     if (event->mark->done)
@@ -518,7 +521,7 @@ cudaError_t cudaEventQuery(cudaEvent_t event)
     ENTER();
     Held held(lock);
     CHECK(find_event(event));
-    if (event->capture) return fail(cudaErrorCapturedEvent);
+    if (event->capture_id) return fail(cudaErrorCapturedEvent);
     CHECK(forbid_unsafe());
     const bool done = poll(event->mark);
     if (current_device()->sticky != cudaSuccess) return fail(current_device()->sticky);
@@ -530,7 +533,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event)
     ENTER();
     Held held(lock);
     CHECK(find_event(event));
-    if (event->capture) return fail(cudaErrorCapturedEvent);
+    if (event->capture_id) return fail(cudaErrorCapturedEvent);
     CHECK(forbid_unsafe());
     wait_for(event->mark);
     return fail(current_device()->sticky);
