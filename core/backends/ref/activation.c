@@ -117,7 +117,7 @@ static double slope_at(const nt_activation_options *o, double v)
     case NT_ACT_HARDSWISH:
         return v <= -3 ? 0 : v < 3 ? v / 3 + 0.5 : 1;
     case NT_ACT_SOFTPLUS: /* logistic(beta x), from y */
-        return -expm1(-o->beta * v);
+        return o->beta * v > 20 ? 1 : -expm1(-o->beta * v);
     case NT_ACT_MISH:
         return mish_slope(v);
     case NT_ACT_GELU_TANH:

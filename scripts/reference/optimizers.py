@@ -1,0 +1,83 @@
+"""Optimizers and schedules: weights and rates over twenty steps of given gradients."""
+import torch
+from torch.optim import lr_scheduler as schedules
+
+from .common import generator, normal, store
+
+STEPS, STEPS_PER_EPOCH, N = 20, 5, 37
+CASES = []
+
+
+def case(name, config, optimizer, schedule=None):
+    CASES.append((name, config, optimizer, schedule))
+
+
+def write(file):
+    file.attrs["steps_per_epoch"] = STEPS_PER_EPOCH
+    for name, config, optimizer, schedule in CASES:
+        rng = generator(name)
+        group = file.create_group(name)
+        group.attrs["config"] = "[optimizer]\n" + config
+        weights = normal(rng, (N,))
+        gradients = normal(rng, (STEPS, N))
+        gradients[:, 0] = 0  # what an optimizer makes of a weight without gradient
+        store(group, "start", weights, exact=True)
+        store(group, "gradients", gradients, exact=True)
+        weights.requires_grad_(True)
+        opt = optimizer([weights])
+        plan = schedule(opt) if schedule else None
+        rates, steps = [], []
+        for gradient in gradients:
+            rates.append(opt.param_groups[0]["lr"])
+            weights.grad = gradient.clone()
+            opt.step()
+            if plan:
+                plan.step()
+            steps.append(weights.detach().clone())
+        store(group, "rates", torch.tensor(rates))
+        store(group, "weights", torch.stack(steps))
+    return len(CASES)
+
+
+def sgd(**options):
+    return lambda params: torch.optim.SGD(params, **{"lr": 0.1, **options})
+
+
+case("sgd", "lr = 0.1", sgd())
+case("sgd_decay", "lr = 0.1\nweight_decay = 0.05", sgd(weight_decay=0.05))
+case("sgd_momentum", "lr = 0.1\nmomentum = 0.9", sgd(momentum=0.9))
+case("sgd_momentum_decay", "lr = 0.1\nmomentum = 0.9\nweight_decay = 0.05", sgd(momentum=0.9, weight_decay=0.05))
+case("sgd_nesterov", "lr = 0.1\nmomentum = 0.8\nnesterov = yes\nweight_decay = 0.01",
+     sgd(momentum=0.8, nesterov=True, weight_decay=0.01))
+case("adam", "type = adam", lambda p: torch.optim.Adam(p))
+case("adam_options", "type = adam\nlr = 0.01\nbeta1 = 0.8\nbeta2 = 0.95\neps = 1e-4\nweight_decay = 0.1",
+     lambda p: torch.optim.Adam(p, 0.01, (0.8, 0.95), 1e-4, 0.1))
+case("adamw", "type = adamw", lambda p: torch.optim.AdamW(p))
+case("adamw_options", "type = adamw\nlr = 0.02\nbeta1 = 0.85\nbeta2 = 0.9\nweight_decay = 0.3",
+     lambda p: torch.optim.AdamW(p, 0.02, (0.85, 0.9), weight_decay=0.3))
+
+case("schedule_constant", "lr = 0.1\nschedule = constant", sgd(), lambda o: schedules.ConstantLR(o, 1, STEPS))
+case("schedule_step", "lr = 0.1\nschedule = step\nstep_every = 6 steps\ngamma = 0.3", sgd(),
+     lambda o: schedules.StepLR(o, 6, 0.3))
+case("schedule_step_epochs", "lr = 0.1\nschedule = step\nstep_every = 2 epochs\ngamma = 0.1", sgd(momentum=0),
+     lambda o: schedules.StepLR(o, 2 * STEPS_PER_EPOCH, 0.1))
+case("schedule_multistep", "lr = 0.1\nschedule = multistep\nmilestones = 1, 3\ngamma = 0.2", sgd(),
+     lambda o: schedules.MultiStepLR(o, [STEPS_PER_EPOCH, 3 * STEPS_PER_EPOCH], 0.2))
+case("schedule_exponential", "lr = 0.1\nschedule = exponential\nstep_every = 4 steps\ngamma = 0.5", sgd(),
+     lambda o: schedules.ExponentialLR(o, 0.5**0.25))
+case("schedule_polynomial", "lr = 0.1\nschedule = polynomial\npower = 2", sgd(),
+     lambda o: schedules.PolynomialLR(o, STEPS, 2))
+case("schedule_cosine", "lr = 0.1\nschedule = cosine\nmin_lr = 0.01", sgd(momentum=0),
+     lambda o: schedules.CosineAnnealingLR(o, STEPS, 0.01))
+
+
+def warmup(o, steps):
+    return schedules.LinearLR(o, 1 / steps, 1, steps - 1)
+
+
+# PyTorch's LinearLR is at 1 after its last step; nntrain's warm-up ends there, and the schedule begins.
+case("schedule_warmup", "lr = 0.1\nwarmup = 4", sgd(), lambda o: warmup(o, 4))
+case("schedule_warmup_cosine", "type = adamw\nlr = 0.1\nschedule = cosine\nwarmup = 4", lambda p: torch.optim.AdamW(p, 0.1),
+     lambda o: schedules.SequentialLR(o, [warmup(o, 4), schedules.CosineAnnealingLR(o, STEPS - 4)], [4]))
+case("schedule_warmup_step", "lr = 0.1\nschedule = step\nstep_every = 5 steps\ngamma = 0.5\nwarmup = 4", sgd(),
+     lambda o: schedules.ChainedScheduler([warmup(o, 4), schedules.StepLR(o, 5, 0.5)]))

@@ -1,0 +1,164 @@
+/* Optimizers and schedules against PyTorch: the rate and the weights after each of twenty steps. A case of
+ * the file is an [optimizer] section as a user would write it. */
+#include "core/optim.h"
+#include "core/schedule.h"
+#include "tests/unit/reference.h"
+
+/* Weights and optimizer state of one case. */
+typedef struct trained {
+    nt_backend *backend;
+    int64_t n;
+    void *weights, *gradient, *state[2];
+    void *host; /* (n) of the real type */
+} trained;
+
+static size_t n_bytes(const trained *t)
+{
+    return (size_t)t->n * nt_dtype_bytes(t->backend->ops->real);
+}
+
+static trained start(nt_backend *backend, int64_t n, int n_states)
+{
+    trained t = {.backend = backend, .n = n};
+    REF_MUST(nt_backend_alloc(backend, &t.weights, n_bytes(&t)));
+    REF_MUST(nt_backend_alloc(backend, &t.gradient, n_bytes(&t)));
+    for (int i = 0; i < n_states; i++)
+        REF_MUST(nt_backend_alloc(backend, &t.state[i], n_bytes(&t)));
+    t.host = calloc(1, n_bytes(&t));
+    assert_non_null(t.host);
+    return t;
+}
+
+static void finish(trained *t)
+{
+    nt_backend_free(t->backend, t->weights, n_bytes(t));
+    nt_backend_free(t->backend, t->gradient, n_bytes(t));
+    nt_backend_free(t->backend, t->state[0], n_bytes(t));
+    nt_backend_free(t->backend, t->state[1], n_bytes(t));
+    free(t->host);
+}
+
+static void upload(trained *t, void *to, const double *values)
+{
+    for (int64_t i = 0; i < t->n; i++) {
+        if (t->backend->ops->real == NT_F64)
+            ((double *)t->host)[i] = values[i];
+        else
+            ((float *)t->host)[i] = (float)values[i];
+    }
+    REF_MUST(nt_backend_upload(t->backend, to, t->host, n_bytes(t)));
+    REF_MUST(nt_backend_sync(t->backend));
+}
+
+static void download(trained *t, double *values)
+{
+    REF_MUST(nt_backend_download(t->backend, t->host, t->weights, n_bytes(t)));
+    REF_MUST(nt_backend_sync(t->backend));
+    for (int64_t i = 0; i < t->n; i++)
+        values[i] = t->backend->ops->real == NT_F64 ? ((double *)t->host)[i] : (double)((float *)t->host)[i];
+}
+
+/* The options live as long as the config. */
+static const nt_optim_options *read_options(nt_h5 *file, const char *name, nt_config **config)
+{
+    static const nt_section *const sections[] = {&nt_optim_section, NULL};
+    char path[256];
+    snprintf(path, sizeof path, "/%s", name);
+    char *text = reference_text(file, path, "config");
+    REF_MUST(nt_config_parse(config, name, text, strlen(text), NULL, 0, sections));
+    free(text);
+    return nt_config_section(*config, &nt_optim_section);
+}
+
+static void check_steps(nt_h5 *file, const char *name, nt_backend *backend, const nt_optim_options *o,
+                        const double *rates, const double *gradients, const double *weights, int64_t n_steps,
+                        trained *t)
+{
+    const int64_t steps_per_epoch = reference_int(file, "/", "steps_per_epoch");
+    double *got = calloc((size_t)t->n, sizeof *got);
+    assert_non_null(got);
+    for (int64_t step = 0; step < n_steps; step++) {
+        double lr = nt_schedule_lr(o, step, n_steps, steps_per_epoch);
+        if (!(fabs(lr - rates[step]) <= 1e-13 * rates[0])) /* a few roundings of double */
+            fail_msg("%s: the rate of step %d is %.17g, should be %.17g", name, (int)step, lr, rates[step]);
+        nt_update u = nt_optim_prepare(o, lr, step, NT_PARAM_WEIGHT);
+        upload(t, t->gradient, gradients + step * t->n);
+        REF_MUST(nt_backend_update(backend, &u, t->weights, t->gradient, t->state[0], t->state[1], t->n));
+        download(t, got);
+        double error = reference_error(got, weights + step * t->n, t->n);
+        if (!(error <= reference_tolerance(backend)))
+            fail_msg("%s: step %d on %s is off by %g", name, (int)step, backend->ops->name, error);
+    }
+    free(got);
+}
+
+static void check_case(nt_h5 *file, const char *name, void *backend)
+{
+    nt_config *config;
+    const nt_optim_options *o = read_options(file, name, &config);
+    reference_tensor begin = reference_read(file, name, "start"), rates = reference_read(file, name, "rates"),
+                     gradients = reference_read(file, name, "gradients"),
+                     weights = reference_read(file, name, "weights");
+    trained t = start(backend, begin.shape.dim[0], nt_optim_n_states(o));
+    assert_int_equal(rates.shape.dim[0], 20);
+    upload(&t, t.weights, begin.values);
+    check_steps(file, name, backend, o, rates.values, gradients.values, weights.values, rates.shape.dim[0],
+                &t);
+    finish(&t);
+    free(begin.values), free(rates.values), free(gradients.values), free(weights.values);
+    nt_config_destroy(config);
+}
+
+static void twenty_steps(void **state)
+{
+    (void)state;
+    for (int b = 0; b < 3; b++) {
+        nt_backend *backend = reference_backend(reference_backends[b]);
+        nt_h5 *file = reference_open("optimizers");
+        reference_each(file, check_case, backend);
+        nt_h5_close(file);
+        nt_backend_destroy(backend);
+    }
+}
+
+/* Which choices of an option the file has cases of. */
+typedef struct seen {
+    const char *key;
+    bool choice[64];
+} seen;
+
+static void look(nt_h5 *file, const char *name, void *arg)
+{
+    seen *s = arg;
+    nt_config *config;
+    const nt_optim_options *o = read_options(file, name, &config);
+    s->choice[strcmp(s->key, "type") == 0 ? o->type : o->schedule] = true;
+    nt_config_destroy(config);
+}
+
+static void every_optimizer_and_schedule_has_a_case(void **state)
+{
+    (void)state;
+    nt_h5 *file = reference_open("optimizers");
+    seen both[] = {{.key = "type"}, {.key = "schedule"}};
+    for (int i = 0; i < 2; i++) {
+        reference_each(file, look, &both[i]);
+        for (int k = 0; k < nt_optim_section.n_options; k++) {
+            const nt_option *option = &nt_optim_section.options[k];
+            for (int c = 0; strcmp(option->key, both[i].key) == 0 && option->choices[c]; c++)
+                if (!both[i].choice[c])
+                    fail_msg("tests/reference/optimizers.h5 has no case of %s = %s", option->key,
+                             option->choices[c]);
+        }
+    }
+    nt_h5_close(file);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(twenty_steps),
+        cmocka_unit_test(every_optimizer_and_schedule_has_a_case),
+    };
+    return cmocka_run_group_tests_name("reference_optimizers", tests, NULL, NULL);
+}
