@@ -10,18 +10,26 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The same numbers in kernels (core/backends/cuda/dropout.cu). */
+#ifdef __CUDACC__
+#define NT_RNG_INLINE static inline __host__ __device__
+#else
+#define NT_RNG_INLINE static inline
+#endif
+
 typedef struct nt_philox {
     uint32_t v[4];
 } nt_philox;
 
 /* One block of four random words. */
-static inline nt_philox nt_philox4x32(nt_philox counter, uint64_t key)
+NT_RNG_INLINE nt_philox nt_philox4x32(nt_philox counter, uint64_t key)
 {
     uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
     for (int round = 0; round < 10; round++) {
         uint64_t p0 = (uint64_t)0xD2511F53u * counter.v[0], p1 = (uint64_t)0xCD9E8D57u * counter.v[2];
-        counter = (nt_philox){{(uint32_t)(p1 >> 32) ^ counter.v[1] ^ k0, (uint32_t)p1,
-                               (uint32_t)(p0 >> 32) ^ counter.v[3] ^ k1, (uint32_t)p0}};
+        const nt_philox next = {{(uint32_t)(p1 >> 32) ^ counter.v[1] ^ k0, (uint32_t)p1,
+                                 (uint32_t)(p0 >> 32) ^ counter.v[3] ^ k1, (uint32_t)p0}};
+        counter = next;
         k0 += 0x9E3779B9u;
         k1 += 0xBB67AE85u;
     }
@@ -38,14 +46,15 @@ typedef enum nt_rng_stream {
 } nt_rng_stream;
 
 /* The block at (a, b, c) of a stream; sub_id < 2^24. */
-static inline nt_philox nt_rng_block(uint64_t seed, nt_rng_stream stream, uint32_t sub_id, uint32_t a,
+NT_RNG_INLINE nt_philox nt_rng_block(uint64_t seed, nt_rng_stream stream, uint32_t sub_id, uint32_t a,
                                      uint32_t b, uint32_t c)
 {
-    return nt_philox4x32((nt_philox){{a, b, c, (uint32_t)stream << 24 | (sub_id & 0xffffffu)}}, seed);
+    const nt_philox counter = {{a, b, c, (uint32_t)stream << 24 | (sub_id & 0xffffffu)}};
+    return nt_philox4x32(counter, seed);
 }
 
 /* Uniform in [0, 1) with 24 bits. */
-static inline float nt_rng_uniform(uint32_t word)
+NT_RNG_INLINE float nt_rng_uniform(uint32_t word)
 {
     return (float)(word >> 8) * 0x1p-24f;
 }

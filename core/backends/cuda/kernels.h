@@ -5,6 +5,7 @@
 #ifndef NT_CORE_BACKENDS_CUDA_KERNELS_H
 #define NT_CORE_BACKENDS_CUDA_KERNELS_H
 
+#include "core/layers/activation.h"
 #include "core/tensor.h"
 
 typedef void *nt_cuda_stream; /* cudaStream_t without the vendor's header */
@@ -18,12 +19,189 @@ typedef struct nt_cuda_pass {
     int64_t n; /* samples of this pass */
 } nt_cuda_pass;
 
+/* A batch in channels: (N, C, S), S positions of a channel in a row; S = 1 for (N, F). */
+typedef struct nt_cuda_channels {
+    int64_t n, c, s;
+} nt_cuda_channels;
+
+/* A window that slides over planes (H, W) and stops at (P, Q). Rows first, then columns. */
+typedef struct nt_cuda_window {
+    int64_t in[2], out[2];
+    int64_t kernel[2], stride[2], dilation[2], pad[2]; /* pad: zeros before the first row and column */
+} nt_cuda_window;
+
+enum {
+    NT_CUDA_MAX_TERMS = 8,       /* inputs that nt_cuda_add takes at once */
+    NT_CUDA_MAX_CHANNELS = 64,   /* NT_MAX_CHANNELS */
+    NT_CUDA_PARTIAL_SUMS = 4096, /* doubles of nt_cuda.partial */
+    NT_CUDA_PITCH = 8,           /* rows of the matrices of a convolution are multiples of this long */
+};
+
+/* By value to kernels: y = (x scale - mean[c]) inv_std[c]. */
+typedef struct nt_cuda_normaliser {
+    double scale;
+    int n_channels; /* 0: only scale; 1: one for all; else the channels of a sample */
+    double mean[NT_CUDA_MAX_CHANNELS], inv_std[NT_CUDA_MAX_CHANNELS];
+} nt_cuda_normaliser;
+
+/* What one batchnorm works with; device memory. */
+typedef struct nt_cuda_norm {
+    nt_cuda_channels shape;
+    double eps;
+    bool relu;                               /* y = max(y, 0) */
+    const float *weight, *bias;              /* (C) */
+    const float *running_mean, *running_var; /* (C) */
+    void *saved;   /* nt_cuda_norm_saved_bytes; written by forward, read by backward */
+    void *scratch; /* nt_cuda_norm_scratch_bytes */
+} nt_cuda_norm;
+
+/* Constants of one optimizer step over a flat range: nt_update, rounded by the host. */
+typedef struct nt_cuda_update {
+    float lr, momentum, weight_decay, beta1, beta2, one_minus_beta1, one_minus_beta2, eps;
+    float inv_correction1, inv_correction2; /* STAT: inv_correction1 is the factor correction1 itself */
+    double grad_scale;
+    const double *scale; /* device memory or NULL */
+    bool nesterov, decoupled;
+} nt_cuda_update;
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
+/* Types of activations (and of their gradients): `type` is NT_F32 or NT_BF16, and void * are of it unless
+ * said otherwise; parameters, their gradients, losses and targets are float32. Where an output may be an
+ * input, it is said; nothing else may overlap. */
+
 /* probe.cu: *out = value. */
 int nt_cuda_probe(nt_cuda_stream stream, int *out, int value);
+
+/* input.cu: y of `type` from x, NT_U8 or NT_F32. */
+int nt_cuda_input(nt_cuda_stream stream, nt_dtype type, void *y, nt_dtype stored, const void *x,
+                  const nt_cuda_normaliser *normaliser, nt_cuda_channels shape);
+
+/* activation.cu. y may be x, dx may be dy. `at` is x for gelu and silu, else y. */
+int nt_cuda_activation_forward(nt_cuda_stream stream, nt_dtype type, const nt_activation_options *o, void *y,
+                               const void *x, int64_t n);
+int nt_cuda_activation_backward(nt_cuda_stream stream, nt_dtype type, const nt_activation_options *o,
+                                void *dx, const void *dy, const void *at, int64_t n);
+
+/* add.cu: y = x[0] + ... + x[n_terms - 1], then max(y, 0) if relu; y may be any x. x: host array. */
+int nt_cuda_add(nt_cuda_stream stream, nt_dtype type, void *y, const void *const *x, int n_terms, bool relu,
+                int64_t n);
+
+/* cast.cu: dst and src of NT_F32 or NT_BF16, any of the four; equal types copy. */
+int nt_cuda_cast(nt_cuda_stream stream, nt_dtype dst_type, void *dst, nt_dtype src_type, const void *src,
+                 int64_t n);
+/* `rows` rows of row_bytes each, pitches from row to row in bytes. dst = src is allowed and does nothing. */
+int nt_cuda_copy_rows(nt_cuda_stream stream, void *dst, int64_t dst_pitch, const void *src, int64_t src_pitch,
+                      int64_t row_bytes, int64_t rows);
+
+/* dropout.cu: out = in * mask / (1 - rate), (n, inner); out may be in. */
+int nt_cuda_dropout(nt_cuda_stream stream, nt_dtype type, void *out, const void *in, const nt_cuda_pass *pass,
+                    const int64_t *sample, uint32_t id, double rate, int64_t n, int64_t inner);
+
+/* softmax.cu: over C of (N, C, S). y may be x, dx may be dy. */
+int nt_cuda_softmax_forward(nt_cuda_stream stream, nt_dtype type, void *y, const void *x,
+                            nt_cuda_channels shape);
+int nt_cuda_softmax_backward(nt_cuda_stream stream, nt_dtype type, void *dx, const void *dy, const void *y,
+                             nt_cuda_channels shape);
+
+/* loss.cu: x (n, k) of `type`; y (n, 2), target (n, k) float32; dx of `type`. */
+int nt_cuda_mse_forward(nt_cuda_stream stream, nt_dtype type, float *y, const void *x, const float *target,
+                        int64_t n, int64_t k);
+int nt_cuda_mse_backward(nt_cuda_stream stream, nt_dtype type, void *dx, const void *x, const float *target,
+                         const nt_cuda_pass *pass, int64_t n, int64_t k);
+int nt_cuda_bce_forward(nt_cuda_stream stream, nt_dtype type, float *y, const void *x, const float *target,
+                        int64_t n, int64_t k);
+int nt_cuda_bce_backward(nt_cuda_stream stream, nt_dtype type, void *dx, const void *x, const float *target,
+                         const nt_cuda_pass *pass, int64_t n, int64_t k);
+
+/* cross_entropy.cu: a label outside 0..k-1 goes to data_error {1 + id, label} unless one is there already;
+ * the loss and dx of its sample are NaN. */
+int nt_cuda_cross_entropy_forward(nt_cuda_stream stream, nt_dtype type, float *y, const void *x,
+                                  const int32_t *label, int *data_error, uint32_t id, int64_t n, int64_t k);
+int nt_cuda_cross_entropy_backward(nt_cuda_stream stream, nt_dtype type, void *dx, const void *x,
+                                   const int32_t *label, const nt_cuda_pass *pass, int64_t n, int64_t k);
+
+/* pool.cu: `planes` planes. Of max_pool, `where` (planes, P, Q) keeps which element of its window each output
+ * is (none where relu cut it off): tap_bytes of nt_cuda_tap_bytes each. NULL: not wanted. */
+int nt_cuda_tap_bytes(const nt_cuda_window *w);
+int nt_cuda_max_pool_forward(nt_cuda_stream stream, nt_dtype type, void *y, void *where, const void *x,
+                             const nt_cuda_window *w, bool relu, int64_t planes);
+int nt_cuda_max_pool_backward(nt_cuda_stream stream, nt_dtype type, void *dx, const void *dy,
+                              const void *where, const nt_cuda_window *w, int64_t planes);
+int nt_cuda_avg_pool_forward(nt_cuda_stream stream, nt_dtype type, void *y, const void *x,
+                             const nt_cuda_window *w, int64_t planes);
+int nt_cuda_avg_pool_backward(nt_cuda_stream stream, nt_dtype type, void *dx, const void *dy,
+                              const nt_cuda_window *w, int64_t planes);
+
+/* global_pool.cu: x (planes, s), y (planes). */
+int nt_cuda_mean_forward(nt_cuda_stream stream, nt_dtype type, void *y, const void *x, int64_t planes,
+                         int64_t s);
+int nt_cuda_mean_backward(nt_cuda_stream stream, nt_dtype type, void *dx, const void *dy, int64_t planes,
+                          int64_t s);
+
+/* bias.cu: y (N, C, S) += bias (C), then max(y, 0) if relu. */
+int nt_cuda_bias_forward(nt_cuda_stream stream, nt_dtype type, void *y, const float *bias, bool relu,
+                         nt_cuda_channels shape);
+/* dbias (C) (+)= sums of dy; scratch of nt_cuda_bias_scratch_bytes. */
+size_t nt_cuda_bias_scratch_bytes(nt_cuda_channels shape);
+int nt_cuda_bias_backward(nt_cuda_stream stream, nt_dtype type, float *dbias, const void *dy, void *scratch,
+                          bool accumulate, nt_cuda_channels shape);
+
+/* batchnorm.cu, as core/layers/batchnorm.h defines it. y may be x in inference, dx may be dy. dx NULL: not
+ * wanted. */
+size_t nt_cuda_norm_saved_bytes(nt_cuda_channels shape);
+size_t nt_cuda_norm_scratch_bytes(nt_cuda_channels shape);
+int nt_cuda_norm_forward(nt_cuda_stream stream, nt_dtype type, const nt_cuda_norm *norm, void *y,
+                         const void *x, bool training);
+/* dparam: the four gradient slots in the order of NT_BN_WEIGHT; host array. */
+int nt_cuda_norm_backward(nt_cuda_stream stream, nt_dtype type, const nt_cuda_norm *norm, void *dx,
+                          const void *dy, const void *x, float *const *dparam, const nt_cuda_pass *pass,
+                          bool accumulate);
+
+/* conv.cu: between tensors (N, C, S) and the matrices of a convolution, whose columns are the positions of n
+ * samples: col (C R S, pitch), wide (C, pitch), pitch >= n P Q and a multiple of NT_CUDA_PITCH. */
+int nt_cuda_im2col(nt_cuda_stream stream, nt_dtype type, void *col, const void *x, const nt_cuda_window *w,
+                   int64_t n, int64_t c, int64_t pitch);
+/* dx (n, c, H, W) = what the taps of col, float32, say of each element. */
+int nt_cuda_col2im(nt_cuda_stream stream, nt_dtype type, void *dx, const float *col, const nt_cuda_window *w,
+                   int64_t n, int64_t c, int64_t pitch);
+int nt_cuda_to_wide(nt_cuda_stream stream, nt_dtype type, void *wide, const void *x, nt_cuda_channels shape,
+                    int64_t pitch);
+/* Adds bias (C) unless NULL. */
+int nt_cuda_from_wide(nt_cuda_stream stream, nt_dtype type, void *x, const void *wide, const float *bias,
+                      nt_cuda_channels shape, int64_t pitch);
+
+/* depthwise.cu: x (n, c, H, W), weight (c m, R, S), y (n, c m, P, Q). bias may be NULL. */
+int nt_cuda_depthwise_forward(nt_cuda_stream stream, nt_dtype type, void *y, const void *x,
+                              const float *weight, const float *bias, const nt_cuda_window *w, int64_t n,
+                              int64_t c, int64_t m);
+int nt_cuda_depthwise_backward_x(nt_cuda_stream stream, nt_dtype type, void *dx, const void *dy,
+                                 const float *weight, const nt_cuda_window *w, int64_t n, int64_t c,
+                                 int64_t m);
+size_t nt_cuda_depthwise_scratch_bytes(const nt_cuda_window *w, int64_t n, int64_t filters);
+int nt_cuda_depthwise_backward_weight(nt_cuda_stream stream, nt_dtype type, float *dweight, const void *dy,
+                                      const void *x, void *scratch, bool accumulate, const nt_cuda_window *w,
+                                      int64_t n, int64_t c, int64_t m);
+
+/* update.cu: one optimizer step; momentum, first, second as long as p. velocity NULL: no momentum. */
+int nt_cuda_update_sgd(nt_cuda_stream stream, const nt_cuda_update *u, float *p, const float *g,
+                       float *velocity, int64_t n);
+int nt_cuda_update_adam(nt_cuda_stream stream, const nt_cuda_update *u, float *p, const float *g,
+                        float *first, float *second, int64_t n);
+/* The running statistics; a, b: the batch's slots. */
+int nt_cuda_update_stat(nt_cuda_stream stream, const nt_cuda_update *u, float *mean, const float *a,
+                        float *var, const float *b, int64_t n);
+
+/* reduce.cu: sums of a step, double, in device memory. */
+/* *total += squares of x; partial: NT_CUDA_PARTIAL_SUMS doubles that only this launcher writes; `block` =
+ * NT_SUM_BLOCK. */
+int nt_cuda_sum_squares(nt_cuda_stream stream, double *total, double *partial, const float *x, int64_t n,
+                        int64_t block);
+/* report: {loss, loss_squared, correct, sum_squares, scale} of core/backend.h; y (n, 2). */
+int nt_cuda_add_losses(nt_cuda_stream stream, double *report, const float *y, int64_t n);
+int nt_cuda_judge(nt_cuda_stream stream, double *report, double *squares, int n, int n_others, double clip);
 
 #ifdef __cplusplus
 }
