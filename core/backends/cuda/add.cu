@@ -32,8 +32,8 @@ static __global__ void __launch_bounds__(NT_BLOCK) add(T *y, terms t, bool relu,
     }
 }
 
-extern "C" int nt_cuda_add(nt_cuda_stream stream, nt_dtype type, void *y, const void *const *x, int n_terms,
-                           bool relu, int64_t n)
+extern "C" int nt_cuda_add_forward(nt_cuda_stream stream, nt_dtype type, void *y, const void *const *x,
+                                   int n_terms, bool relu, int64_t n)
 {
     terms t = {{NULL}, n_terms};
     bool vector = nt_aligned(y);

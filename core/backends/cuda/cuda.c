@@ -6,6 +6,8 @@
  *
  * An error of the device is final: CUDA keeps it and answers every later call with it. So it is said where it
  * is first seen, nothing is tried again, and what is destroyed afterwards is destroyed without a look. */
+#include "core/backends/cuda/blas.h"
+#include "core/backends/cuda/ops.h"
 #include "core/backends/cuda/runtime.h"
 #include "core/bf16.h"
 
@@ -160,6 +162,7 @@ static nt_status start(nt_backend *backend)
     NT_TRY(make_stream(backend, &cuda->copy, lowest));
     NT_TRY(make_stream(backend, &cuda->comm, highest));
     NT_TRY(nt_backend_alloc(backend, (void **)&cuda->data_error, 2 * sizeof(int)));
+    NT_TRY(nt_backend_alloc(backend, (void **)&cuda->partial, NT_CUDA_PARTIAL_SUMS * sizeof *cuda->partial));
     NT_TRY(probe(backend));
     NT_TRY(nt_cuda_open_posts(backend));
     nt_cuda_trace_phases(true);
@@ -174,6 +177,8 @@ static void cuda_destroy(nt_backend *backend)
     nt_cuda_forget_recordings(backend);
     nt_cuda_free_lanes(backend);
     nt_cuda_close_posts(backend);
+    nt_cuda_blas_close(backend);
+    if (cuda->partial) (void)cudaFree(cuda->partial);
     if (cuda->data_error) (void)cudaFree(cuda->data_error);
     for (size_t i = 0; i < sizeof streams / sizeof streams[0]; i++)
         if (streams[i]) (void)cudaStreamDestroy(streams[i]);
@@ -188,6 +193,7 @@ static nt_status cuda_create(nt_backend *backend, const nt_backend_options *opti
     cuda->device = options->device;
     cuda->precision = options->precision;
     cuda->debug_sync = options->debug_sync;
+    cuda->piece_bytes = (size_t)64 << 20;
     if (cuda->precision == NT_PRECISION_BF16) backend->activation = NT_BF16;
     nt_status status = start(backend);
     if (status == NT_OK) return NT_OK;
@@ -313,6 +319,12 @@ const nt_backend_ops nt_backend_cuda = {
     .to_plain = cuda_to_plain,
     .from_plain = cuda_from_plain,
     .find_op = cuda_find_op,
+    .fuses = nt_cuda_fuses,
+    .sum = nt_cuda_flat_sum,
+    .sum_squares = nt_cuda_flat_sum_squares,
+    .add_losses = nt_cuda_flat_add_losses,
+    .judge = nt_cuda_flat_judge,
+    .update = nt_cuda_flat_update,
     .post = nt_cuda_post,
     .collect = nt_cuda_collect,
     .record = nt_cuda_record,

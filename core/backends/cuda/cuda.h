@@ -17,10 +17,12 @@ typedef void *nt_cuda_event; /* cudaEvent_t without the vendor's header */
 
 typedef struct nt_cuda { /* backend->state */
     nt_cuda_stream compute, comm, copy;
-    struct nt_cuda_blas *blas;
-    const nt_cuda_pass *pass; /* device memory, fixed address */
-    const int64_t *sample;    /* device memory, (largest n), fixed address */
-    int *data_error;          /* device memory: {1 + op id, label} of the first bad class label, 0: none */
+    struct nt_cuda_blas *blas; /* NULL until an operation needs it */
+    const nt_cuda_pass *pass;  /* device memory, fixed address */
+    const int64_t *sample;     /* device memory, (largest n), fixed address */
+    int *data_error;           /* device memory: {1 + op id, label} of the first bad class label, 0: none */
+    double *partial;           /* device memory: NT_CUDA_PARTIAL_SUMS, of flat sums */
+    size_t piece_bytes;        /* what a convolution may take for the matrices of a piece of the batch */
     int device, sm_count;
     nt_precision precision;
     bool debug_sync;
@@ -40,7 +42,26 @@ static inline nt_cuda *nt_cuda_of(const nt_op *op)
 }
 
 /* The operations, in the order of core/layer.c. */
-#define NT_CUDA_OPS(X)
+#define NT_CUDA_OPS(X)                                                                                       \
+    X(input)                                                                                                 \
+    X(linear)                                                                                                \
+    X(conv2d)                                                                                                \
+    X(max_pool)                                                                                              \
+    X(avg_pool)                                                                                              \
+    X(avg_pool_padded)                                                                                       \
+    X(global_avg_pool)                                                                                       \
+    X(flatten)                                                                                               \
+    X(reshape)                                                                                               \
+    X(dropout)                                                                                               \
+    X(batchnorm)                                                                                             \
+    X(add)                                                                                                   \
+    X(concat)                                                                                                \
+    X(activation)                                                                                            \
+    X(softmax)                                                                                               \
+    X(log_softmax)                                                                                           \
+    X(mse)                                                                                                   \
+    X(bce)                                                                                                   \
+    X(cross_entropy)
 
 #define NT_CUDA_DECLARE(kind) extern const nt_op_impl nt_cuda_##kind;
 NT_CUDA_OPS(NT_CUDA_DECLARE)

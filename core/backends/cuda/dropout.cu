@@ -37,9 +37,9 @@ static __global__ void __launch_bounds__(NT_BLOCK)
     }
 }
 
-extern "C" int nt_cuda_dropout(nt_cuda_stream stream, nt_dtype type, void *out, const void *in,
-                               const nt_cuda_pass *pass, const int64_t *sample, uint32_t id, double rate,
-                               int64_t n, int64_t inner)
+extern "C" int nt_cuda_dropout_apply(nt_cuda_stream stream, nt_dtype type, void *out, const void *in,
+                                     const nt_cuda_pass *pass, const int64_t *sample, uint32_t id,
+                                     double rate, int64_t n, int64_t inner)
 {
     const mask_key key = {pass, sample, id, (uint32_t)ceil(rate * 0x1p24)};
     const float scale = (float)(1 / (1 - rate));

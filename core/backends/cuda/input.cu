@@ -40,8 +40,9 @@ static void launch(nt_cuda_stream stream, void *y, const void *x, const nt_cuda_
               nt_divide_by(z.s), nt_divide_by(z.c), n, vector);
 }
 
-extern "C" int nt_cuda_input(nt_cuda_stream stream, nt_dtype type, void *y, nt_dtype stored, const void *x,
-                             const nt_cuda_normaliser *normaliser, nt_cuda_channels shape)
+extern "C" int nt_cuda_input_forward(nt_cuda_stream stream, nt_dtype type, void *y, nt_dtype stored,
+                                     const void *x, const nt_cuda_normaliser *normaliser,
+                                     nt_cuda_channels shape)
 {
     NT_WITH_TYPE(type, if (stored == NT_U8) launch<T, uint8_t>(stream, y, x, normaliser, shape);
                  else launch<T, float>(stream, y, x, normaliser, shape));

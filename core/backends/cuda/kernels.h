@@ -27,11 +27,13 @@ typedef struct nt_cuda_channels {
 /* A window that slides over planes (H, W) and stops at (P, Q). Rows first, then columns. */
 typedef struct nt_cuda_window {
     int64_t in[2], out[2];
-    int64_t kernel[2], stride[2], dilation[2], pad[2]; /* pad: zeros before the first row and column */
+    int64_t kernel[2], stride[2], dilation[2];
+    int64_t pad[2], pad_end[2]; /* zeros before the first and behind the last row and column */
+    bool count_padding;         /* avg_pool: divides by what a window covers of x and its padding */
 } nt_cuda_window;
 
 enum {
-    NT_CUDA_MAX_TERMS = 8,       /* inputs that nt_cuda_add takes at once */
+    NT_CUDA_MAX_TERMS = 8,       /* inputs that nt_cuda_add_forward takes at once */
     NT_CUDA_MAX_CHANNELS = 64,   /* NT_MAX_CHANNELS */
     NT_CUDA_PARTIAL_SUMS = 4096, /* doubles of nt_cuda.partial */
     NT_CUDA_PITCH = 8,           /* rows of the matrices of a convolution are multiples of this long */
@@ -76,18 +78,19 @@ extern "C" {
 int nt_cuda_probe(nt_cuda_stream stream, int *out, int value);
 
 /* input.cu: y of `type` from x, NT_U8 or NT_F32. */
-int nt_cuda_input(nt_cuda_stream stream, nt_dtype type, void *y, nt_dtype stored, const void *x,
-                  const nt_cuda_normaliser *normaliser, nt_cuda_channels shape);
+int nt_cuda_input_forward(nt_cuda_stream stream, nt_dtype type, void *y, nt_dtype stored, const void *x,
+                          const nt_cuda_normaliser *normaliser, nt_cuda_channels shape);
 
-/* activation.cu. y may be x, dx may be dy. `at` is x for gelu and silu, else y. */
+/* activation.cu. y may be x, dx may be dy. `at` is x where the slope cannot be told from y, else y. */
+bool nt_cuda_slope_needs_x(nt_activation function);
 int nt_cuda_activation_forward(nt_cuda_stream stream, nt_dtype type, const nt_activation_options *o, void *y,
                                const void *x, int64_t n);
 int nt_cuda_activation_backward(nt_cuda_stream stream, nt_dtype type, const nt_activation_options *o,
                                 void *dx, const void *dy, const void *at, int64_t n);
 
 /* add.cu: y = x[0] + ... + x[n_terms - 1], then max(y, 0) if relu; y may be any x. x: host array. */
-int nt_cuda_add(nt_cuda_stream stream, nt_dtype type, void *y, const void *const *x, int n_terms, bool relu,
-                int64_t n);
+int nt_cuda_add_forward(nt_cuda_stream stream, nt_dtype type, void *y, const void *const *x, int n_terms,
+                        bool relu, int64_t n);
 
 /* cast.cu: dst and src of NT_F32 or NT_BF16, any of the four; equal types copy. */
 int nt_cuda_cast(nt_cuda_stream stream, nt_dtype dst_type, void *dst, nt_dtype src_type, const void *src,
@@ -97,14 +100,15 @@ int nt_cuda_copy_rows(nt_cuda_stream stream, void *dst, int64_t dst_pitch, const
                       int64_t row_bytes, int64_t rows);
 
 /* dropout.cu: out = in * mask / (1 - rate), (n, inner); out may be in. */
-int nt_cuda_dropout(nt_cuda_stream stream, nt_dtype type, void *out, const void *in, const nt_cuda_pass *pass,
-                    const int64_t *sample, uint32_t id, double rate, int64_t n, int64_t inner);
+int nt_cuda_dropout_apply(nt_cuda_stream stream, nt_dtype type, void *out, const void *in,
+                          const nt_cuda_pass *pass, const int64_t *sample, uint32_t id, double rate,
+                          int64_t n, int64_t inner);
 
-/* softmax.cu: over C of (N, C, S). y may be x, dx may be dy. */
-int nt_cuda_softmax_forward(nt_cuda_stream stream, nt_dtype type, void *y, const void *x,
+/* softmax.cu: over C of (N, C, S); log: its logarithm. y may be x, dx may be dy. */
+int nt_cuda_softmax_forward(nt_cuda_stream stream, nt_dtype type, void *y, const void *x, bool log,
                             nt_cuda_channels shape);
 int nt_cuda_softmax_backward(nt_cuda_stream stream, nt_dtype type, void *dx, const void *dy, const void *y,
-                             nt_cuda_channels shape);
+                             bool log, nt_cuda_channels shape);
 
 /* loss.cu: x (n, k) of `type`; y (n, 2), target (n, k) float32; dx of `type`. */
 int nt_cuda_mse_forward(nt_cuda_stream stream, nt_dtype type, float *y, const void *x, const float *target,

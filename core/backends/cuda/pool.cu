@@ -76,13 +76,21 @@ static __global__ void __launch_bounds__(NT_BLOCK)
     }
 }
 
-static inline __device__ float elements_of(const nt_window_plan &w, int p, int q)
+/* How many rows or columns of the window at `out` count. */
+static inline __device__ int counted(const nt_window_plan &w, int axis, int out)
 {
-    const span rows = taps_inside(w, 0, p), columns = taps_inside(w, 1, q);
-    return (float)((rows.end - rows.begin) * (columns.end - columns.begin));
+    const span inside = taps_inside(w, axis, out);
+    if (!w.count_padding) return inside.end - inside.begin;
+    const int first = nt_source(w, axis, out, 0);
+    return min(w.kernel[axis], w.in[axis] + w.pad_end[axis] - first);
 }
 
-/* Bound by memory: 1 read, 1 write. Padding is not counted. */
+static inline __device__ float elements_of(const nt_window_plan &w, int p, int q)
+{
+    return (float)counted(w, 0, p) * (float)counted(w, 1, q);
+}
+
+/* Bound by memory: 1 read, 1 write. */
 template <typename T>
 static __global__ void __launch_bounds__(NT_BLOCK) avg_forward(T *y, const T *x, nt_window_plan w, int64_t n)
 {

@@ -6,7 +6,8 @@
 #include "core/backends/cuda/device.cuh"
 
 struct nt_window_plan {
-    int in[2], out[2], kernel[2], stride[2], dilation[2], pad[2];
+    int in[2], out[2], kernel[2], stride[2], dilation[2], pad[2], pad_end[2];
+    bool count_padding;
     nt_divisor in_plane, in_columns, out_plane, out_columns, stride_by[2];
 };
 
@@ -20,8 +21,10 @@ static inline nt_window_plan nt_plan_window(const nt_cuda_window *w)
         v.stride[a] = (int)w->stride[a];
         v.dilation[a] = (int)w->dilation[a];
         v.pad[a] = (int)w->pad[a];
+        v.pad_end[a] = (int)w->pad_end[a];
         v.stride_by[a] = nt_divide_by(w->stride[a]);
     }
+    v.count_padding = w->count_padding;
     v.in_plane = nt_divide_by(w->in[0] * w->in[1]);
     v.in_columns = nt_divide_by(w->in[1]);
     v.out_plane = nt_divide_by(w->out[0] * w->out[1]);

@@ -1,0 +1,93 @@
+/* cuBLAS behind a row-major product: a row-major matrix is the transpose of a column-major one, so c = a b is
+ * computed as c^T = b^T a^T.
+ *
+ * The workspace is ours and fixed, because the library's own would be allocated while a step is recorded, and
+ * because results repeat bit for bit only with one. 32 MiB is what NVIDIA advises for the largest devices. */
+#include "core/backends/cuda/blas.h"
+
+#include <cublas_v2.h>
+#include <limits.h>
+#include <stdlib.h>
+
+#define WORKSPACE_BYTES ((size_t)32 << 20)
+
+struct nt_cuda_blas {
+    cublasHandle_t handle;
+    void *workspace;
+};
+
+static nt_status check(cublasStatus_t code, const char *what)
+{
+    if (__builtin_expect(code == CUBLAS_STATUS_SUCCESS, 1)) return NT_OK;
+    NT_FAIL(NT_ERR_UNAVAILABLE, "%s failed: %s (cuBLAS status %d)", what, cublasGetStatusString(code),
+            (int)code);
+}
+
+static nt_status open_handle(nt_backend *backend, struct nt_cuda_blas *blas)
+{
+    const nt_cuda *cuda = backend->state;
+    NT_TRY(check(cublasCreate(&blas->handle), "cublasCreate"));
+    NT_TRY(nt_backend_alloc(backend, &blas->workspace, WORKSPACE_BYTES));
+    NT_TRY(check(cublasSetStream(blas->handle, cuda->compute), "cublasSetStream"));
+    NT_TRY(check(cublasSetWorkspace(blas->handle, blas->workspace, WORKSPACE_BYTES), "cublasSetWorkspace"));
+    NT_TRY(check(cublasSetAtomicsMode(blas->handle, CUBLAS_ATOMICS_NOT_ALLOWED), "cublasSetAtomicsMode"));
+    return NT_OK;
+}
+
+nt_status nt_cuda_blas_open(nt_backend *backend)
+{
+    nt_cuda *cuda = backend->state;
+    if (cuda->blas) return NT_OK;
+    cuda->blas = calloc(1, sizeof *cuda->blas);
+    NT_CHECK_ALLOC(cuda->blas, sizeof *cuda->blas);
+    nt_status status = open_handle(backend, cuda->blas);
+    if (status == NT_OK) return NT_OK;
+    nt_cuda_blas_close(backend);
+    return nt_error_trail(status, __FILE__, __LINE__, __func__);
+}
+
+void nt_cuda_blas_close(nt_backend *backend)
+{
+    nt_cuda *cuda = backend->state;
+    if (!cuda->blas) return;
+    if (cuda->blas->handle) (void)cublasDestroy(cuda->blas->handle);
+    nt_backend_free(backend, cuda->blas->workspace, WORKSPACE_BYTES);
+    free(cuda->blas);
+    cuda->blas = NULL;
+}
+
+static cudaDataType type_of(nt_dtype dtype)
+{
+    return dtype == NT_BF16 ? CUDA_R_16BF : CUDA_R_32F;
+}
+
+static cublasStatus_t multiply(const nt_cuda *cuda, const nt_cuda_gemm_args *g)
+{
+    const cublasOperation_t op_a = g->trans_a ? CUBLAS_OP_T : CUBLAS_OP_N;
+    const cublasOperation_t op_b = g->trans_b ? CUBLAS_OP_T : CUBLAS_OP_N;
+    const bool tf32 = cuda->precision == NT_PRECISION_TF32 && g->in == NT_F32;
+    const cublasComputeType_t compute = tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+    const int m = (int)g->m, n = (int)g->n, k = (int)g->k;
+    if (g->batch == 1)
+        return cublasGemmEx(cuda->blas->handle, op_b, op_a, n, m, k, &g->alpha, g->b, type_of(g->in),
+                            (int)g->ldb, g->a, type_of(g->in), (int)g->lda, &g->beta, g->c, type_of(g->out),
+                            (int)g->ldc, compute, CUBLAS_GEMM_DEFAULT);
+    return cublasGemmStridedBatchedEx(cuda->blas->handle, op_b, op_a, n, m, k, &g->alpha, g->b,
+                                      type_of(g->in), (int)g->ldb, g->stride_b, g->a, type_of(g->in),
+                                      (int)g->lda, g->stride_a, &g->beta, g->c, type_of(g->out), (int)g->ldc,
+                                      g->stride_c, (int)g->batch, compute, CUBLAS_GEMM_DEFAULT);
+}
+
+nt_status nt_cuda_gemm(const nt_op *op, const nt_cuda_gemm_args *g)
+{
+    const nt_cuda *cuda = nt_cuda_of(op);
+    NT_CHECK(g->m <= INT_MAX && g->n <= INT_MAX && g->k <= INT_MAX && g->lda <= INT_MAX &&
+                 g->ldb <= INT_MAX && g->ldc <= INT_MAX && g->batch <= INT_MAX,
+             NT_ERR_UNAVAILABLE,
+             "layer %s: a matrix product of %lld x %lld x %lld is too large for cuBLAS; use a smaller batch",
+             op->name, (long long)g->m, (long long)g->n, (long long)g->k);
+    nt_status status = check(multiply(cuda, g), "a matrix product");
+    if (status != NT_OK) return nt_error_prefix(status, "layer %s: ", op->name);
+    NT_CUDA_RUN(op, "matrix product", 0); /* with debug_sync waits */
+    return NT_OK;
+}
