@@ -24,10 +24,34 @@ static nt_status open_group(nt_config *config, nt_block **out, const nt_ini_item
     return nt_config_add_group(config, out, item->name, place);
 }
 
+/* [block NAME] */
+static nt_status open_template(nt_config *config, nt_block **out, const nt_ini_item *item, nt_place place)
+{
+    char where[NT_PLACE_TEXT_BYTES], first[NT_PLACE_TEXT_BYTES];
+    nt_place_text(&place, where);
+    NT_CHECK(item->name, NT_ERR_CONFIG, "%s: a block needs a name, as in [block residual]", where);
+    for (const nt_template *t = config->templates; t; t = t->next)
+        if (strcmp(t->block.group.name, item->name) == 0)
+            NT_FAIL(NT_ERR_CONFIG, "%s: [block %s] again; the first is at %s", where, item->name,
+                    nt_place_text(&t->block.place, first));
+    nt_template *t = nt_pool_alloc(&config->pool, sizeof *t);
+    NT_CHECK_ALLOC(t, sizeof *t);
+    t->block = (nt_block){.group = {.name = item->name}, .section = NT_TEMPLATE_SECTION, .place = place};
+    t->next = config->templates;
+    config->templates = t;
+    *out = &t->block;
+    return NT_OK;
+}
+
 static nt_status open_block(nt_config *config, nt_block **out, const nt_ini_item *item, nt_place place)
 {
     char where[NT_PLACE_TEXT_BYTES], first[NT_PLACE_TEXT_BYTES], shown[NT_EXCERPT_BYTES];
     if (strcmp(item->section, NT_GROUP_SECTION) == 0) return open_group(config, out, item, place);
+    if (strcmp(item->section, NT_TEMPLATE_SECTION) == 0) return open_template(config, out, item, place);
+    if (strcmp(item->section, NT_LINES_SECTION) == 0 && !item->name) {
+        *out = NULL; /* its lines become groups at once */
+        return NT_OK;
+    }
     nt_block *block = nt_config_find_fixed(config, item->section);
     if (!block) return nt_config_fail_unknown_section(config, &place, item->section);
     nt_place_text(&place, where);
@@ -63,6 +87,12 @@ static nt_status take_key(nt_config *config, nt_block *block, nt_entry entry)
     return nt_block_add(config, block, entry);
 }
 
+static bool holds_layers(const char *section)
+{
+    return strcmp(section, NT_GROUP_SECTION) == 0 || strcmp(section, NT_LINES_SECTION) == 0 ||
+           strcmp(section, NT_TEMPLATE_SECTION) == 0;
+}
+
 /* Takes down a text; `only_groups` if it may hold nothing but layers. */
 static nt_status take_text(nt_config *config, const char *origin, const char *text, size_t n_bytes,
                            bool only_groups)
@@ -76,12 +106,13 @@ static nt_status take_text(nt_config *config, const char *origin, const char *te
         nt_place place = {origin, item->line, item->column};
         if (item->key) {
             nt_place value_place = {origin, item->line, item->value_column};
-            NT_TRY(take_key(config, block, (nt_entry){item->key, item->value, place, value_place}));
+            nt_entry entry = {item->key, item->value, place, value_place};
+            NT_TRY(block ? take_key(config, block, entry) : nt_config_take_line(config, &entry));
             continue;
         }
-        NT_CHECK(!only_groups || strcmp(item->section, NT_GROUP_SECTION) == 0, NT_ERR_CONFIG,
-                 "%s: a model file has only [layer NAME] sections, not [%s]", nt_place_text(&place, where),
-                 item->section);
+        NT_CHECK(!only_groups || holds_layers(item->section), NT_ERR_CONFIG,
+                 "%s: a model file has only [layers], [layer NAME] and [block NAME] sections, not [%s]",
+                 nt_place_text(&place, where), item->section);
         NT_TRY(open_block(config, &block, item, place));
     }
     return NT_OK;
@@ -279,6 +310,7 @@ static nt_status finish(nt_config *config, const char *const *overrides, int n_o
 {
     NT_TRY(take_overrides(config, overrides, n_overrides, false));
     NT_TRY(take_includes(config));
+    NT_TRY(nt_config_expand(config));
     NT_TRY(take_overrides(config, overrides, n_overrides, true));
     return parse_fixed(config);
 }

@@ -4,7 +4,9 @@
  * key goes (offsetof), its type, default, range and help. That table drives parsing, `nntrain help config`,
  * the printed run configuration and its hash. A key that is in no table is an error with file, line and the
  * nearest valid name. Fixed sections ([run], [data], ...) appear at most once; [layer NAME] sections are
- * groups, kept in order, and are parsed against the table of their layer type by the model builder. */
+ * groups, kept in order, and are parsed against the table of their layer type by the model builder. Layers
+ * one a line ([layers]) and blocks of them ([block NAME], core/config_expand.c) are groups by the time
+ * anybody asks. */
 #ifndef NT_CORE_CONFIG_H
 #define NT_CORE_CONFIG_H
 

@@ -11,12 +11,17 @@
 
 const char *nt_place_text(const nt_place *place, char text[NT_PLACE_TEXT_BYTES])
 {
-    char origin[NT_PLACE_TEXT_BYTES - 32];
-    nt_text_escape(origin, sizeof origin, place->origin);
-    if (place->line > 0)
-        snprintf(text, NT_PLACE_TEXT_BYTES, "%s:%d:%d", origin, place->line, place->column);
-    else
-        snprintf(text, NT_PLACE_TEXT_BYTES, "%s", origin);
+    char origin[256];
+    size_t used = 0;
+    text[0] = '\0';
+    for (const nt_place *p = place; p && used < NT_PLACE_TEXT_BYTES; p = p->used_at) {
+        nt_text_escape(origin, sizeof origin, p->origin);
+        const char *before = p == place ? "" : p == place->used_at ? " (used at " : ", used at ";
+        used += (size_t)snprintf(text + used, NT_PLACE_TEXT_BYTES - used, "%s%s", before, origin);
+        if (p->line > 0 && used < NT_PLACE_TEXT_BYTES)
+            used += (size_t)snprintf(text + used, NT_PLACE_TEXT_BYTES - used, ":%d:%d", p->line, p->column);
+    }
+    if (place->used_at && used + 1 < NT_PLACE_TEXT_BYTES) strcpy(text + used, ")");
     return text;
 }
 

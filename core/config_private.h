@@ -1,5 +1,5 @@
-/* The inside of a config, shared by core/config.c (reading), core/config_block.c (blocks of keys) and
- * core/config_text.c (writing, hash, differences). */
+/* The inside of a config, shared by core/config.c (reading), core/config_block.c (blocks of keys),
+ * core/config_expand.c (the user's [block NAME]s) and core/config_text.c (writing, hash, differences). */
 #ifndef NT_CORE_CONFIG_PRIVATE_H
 #define NT_CORE_CONFIG_PRIVATE_H
 
@@ -7,12 +7,15 @@
 #include "core/ini.h"
 #include "core/pool.h"
 
-#define NT_GROUP_SECTION "layer"
+#define NT_GROUP_SECTION    "layer"
+#define NT_LINES_SECTION    "layers" /* one layer a line: NAME = TYPE key=value ... */
+#define NT_TEMPLATE_SECTION "block"  /* the same, with parameters, to be used as a type */
 
 /* Where something was written; line 0: not in a file (the command line). */
 typedef struct nt_place {
     const char *origin;
     int line, column;
+    const struct nt_place *used_at; /* of a line in a [block NAME]: where the block was used; or NULL */
 } nt_place;
 
 /* A key as written, or as overridden. */
@@ -30,6 +33,12 @@ typedef struct nt_block {
     nt_entry *entry;
 } nt_block;
 
+/* A [block NAME]: its entries are lines, and one `params` among them. */
+typedef struct nt_template {
+    nt_block block;
+    struct nt_template *next;
+} nt_template;
+
 struct nt_config {
     nt_pool pool; /* owns everything but this struct */
     const char *origin;
@@ -39,10 +48,11 @@ struct nt_config {
     void **values;   /* (n_sections) parsed structs */
     int n_groups, groups_capacity;
     nt_block **groups; /* in order */
+    nt_template *templates;
 };
 
-#define NT_PLACE_TEXT_BYTES 320
-/* "cfg.ini:3:7" or "command line"; returns text. */
+#define NT_PLACE_TEXT_BYTES 640
+/* "cfg.ini:3:7", "cfg.ini:3:7 (used at cfg.ini:20:1)" or "command line"; returns text. */
 const char *nt_place_text(const nt_place *place, char text[NT_PLACE_TEXT_BYTES]);
 
 #define NT_EXCERPT_BYTES 64
@@ -65,6 +75,22 @@ NT_MUST nt_status nt_config_add_group(nt_config *config, nt_block **out, const c
 /* The block of a fixed section or group by name; NULL if there is none. */
 nt_block *nt_config_find_fixed(const nt_config *config, const char *section);
 nt_block *nt_config_find_group(const nt_config *config, const char *name);
+
+/* A word of a line and where it stands; name NULL for a word that is no key=value. */
+typedef struct nt_word {
+    const char *name, *value;
+    nt_place place, value_place;
+} nt_word;
+
+/* Cuts "TYPE key=value ...", the value of `line`, into words; *out lives in the pool. NT_ERR_CONFIG. */
+NT_MUST nt_status nt_config_cut_line(nt_config *config, const nt_entry *line, nt_word **out, int *n);
+
+/* Takes a line of [layers] as the group it stands for. */
+NT_MUST nt_status nt_config_take_line(nt_config *config, const nt_entry *line);
+
+/* Replaces every group whose type is a [block NAME] by the layers it stands for. Without blocks nothing
+ * changes. */
+NT_MUST nt_status nt_config_expand(nt_config *config);
 
 /* The option of that key, or NULL. */
 const nt_option *nt_section_find(const nt_section *section, const char *key);

@@ -65,6 +65,14 @@ static char *skip_word(char *p)
     return p;
 }
 
+static char *skip_key(char *p)
+{
+    if (!is_word(*p)) return p;
+    while (is_word(*p) || *p == '.' || *p == '-')
+        p++;
+    return p;
+}
+
 /* First byte in [p, end) that is not text: broken UTF-8, NUL, or a control character other than tab; `end` if
  * all is well. */
 static const char *find_bad_byte(const char *p, const char *end)
@@ -146,9 +154,9 @@ static void cut_value(char *value)
 /* key = value; p at the key. */
 static nt_status lex_key(lexer *lx, char *key)
 {
-    char *key_end = skip_word(key), *equals = skip_blanks(key_end);
+    char *key_end = skip_key(key), *equals = skip_blanks(key_end);
     if (key_end == key) LEX_FAIL(lx, key, "expected 'key = value', '[section]' or a comment");
-    if (*equals != '=') LEX_FAIL(lx, equals, "expected '=' after the key; a key has only A-Z a-z 0-9 _");
+    if (*equals != '=') LEX_FAIL(lx, equals, "expected '=' after the key; a key has only A-Z a-z 0-9 _ . -");
     if (key_end - key > NT_INI_MAX_KEY_BYTES)
         LEX_FAIL(lx, key, "the key is longer than %d characters", NT_INI_MAX_KEY_BYTES);
     if (lx->out->n_items == 0) LEX_FAIL(lx, key, "a key before the first [section]");

@@ -23,7 +23,7 @@
 typedef struct nt_ini_item {
     const char *section; /* header: its word, [A-Za-z0-9_]+; NULL for a key line */
     const char *name;    /* header: NAME (nt_text_is_name), or NULL */
-    const char *key;     /* key line: [A-Za-z0-9_]+ */
+    const char *key;     /* key line: [A-Za-z0-9_][A-Za-z0-9_.-]* */
     const char *value;   /* key line: may be empty */
     int line, column;    /* of section or key */
     int value_column;    /* key line */

@@ -328,7 +328,8 @@ static void test_wrong_includes(void **state)
     nt_config *config = NULL;
     write_file("model.ini", "[layer a]\n[demo]\n", path);
     snprintf(text, sizeof text, "[input]\nfile = f\nmodel = %s\n", path);
-    snprintf(expected, sizeof expected, "%s:2:2: a model file has only [layer NAME] sections, not [demo]",
+    snprintf(expected, sizeof expected,
+             "%s:2:2: a model file has only [layers], [layer NAME] and [block NAME] sections, not [demo]",
              path);
     refuse(text, NULL, both, expected);
     snprintf(text, sizeof text, "[input]\nfile = f\nmodel = %s\n[layer a]\n", path);

@@ -66,6 +66,7 @@ static void test_plain(void **state)
     (void)state;
     expect("[run]\nepochs = 3\n", "[run]\nepochs=3\n");
     expect("  [run]  \n\tepochs=3\t\n\n\n", "[run]\nepochs=3\n");
+    expect("[layers]\nlayer1.0.conv-a = conv2d\n", "[layers]\nlayer1.0.conv-a=conv2d\n");
     expect("[layer conv1]\ntype = conv2d\n[layer  a.b-c_D]\n",
            "[layer conv1]\ntype=conv2d\n[layer a.b-c_D]\n");
     expect("[a]\nx = b = c\ny =\nz = [q]\n", "[a]\nx=b = c\ny=\nz=[q]\n");
@@ -99,7 +100,8 @@ static void fault_72_forms_that_are_refused(void **state)
     refuse("x = 1\n", "f:1:1: a key before the first [section]");
     refuse("[a]\n\n  x\n", "f:3:4: expected '=' after the key");
     refuse("[a]\nlearning rate = 1\n", "f:2:10: expected '=' after the key");
-    refuse("[a]\na.b = 1\n", "f:2:2: expected '=' after the key");
+    refuse("[a]\n.b = 1\n", "f:2:1: expected 'key = value'");
+    refuse("[a]\na:b = 1\n", "f:2:2: expected '=' after the key");
     refuse("[a]\n= 1\n", "f:2:1: expected 'key = value'");
     refuse("[a]\n\xc3\xa9 = 1\n", "f:2:1: expected 'key = value'");
     refuse("[a\nx = 1\n", "f:1:3: expected ']' here");
