@@ -100,6 +100,6 @@ else()
   endif()
   target_include_directories(nt_device SYSTEM PRIVATE ${NNTRAIN_CUDA_INCLUDE})
   target_compile_options(nt_device PRIVATE
-    "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:-O3 -Werror all-warnings -Xcompiler=-Wall,-Wextra,-Werror,-O2>")
+    "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:-lineinfo -Werror all-warnings -Xcompiler=-Wall,-Wextra,-Werror>")
 endif()
 target_link_libraries(nt_device PRIVATE nt_flags)

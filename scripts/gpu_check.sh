@@ -2,19 +2,22 @@
 # For whoever has a GPU: builds with CUDA, runs every test of the cuda backend on the real device against ref, on one GPU
 # and on all of them, under compute-sanitizer where it is installed, then the benchmarks, and leaves one report to send
 # back (build-gpu/gpu_report.md).
-#   scripts/gpu_check.sh [--report FILE] [--gpus N] [--no-bench] [--emulate]
-# --emulate runs the same on the emulator of the device, which is how this script is tested where there is no GPU.
+#   scripts/gpu_check.sh [--report FILE] [--gpus N] [--only WORDS] [--no-build] [--no-bench] [--emulate]
+# --only runs the checks whose names match an extended regular expression. --emulate runs the same on the emulator of the
+# device, which is how this script is tested where there is no GPU. NNTRAIN_BUILD_DIR is where to build.
 # Exit codes: 0 everything passed; 1 something failed (the report says what); 69 there is no GPU.
 set -euo pipefail
 # shellcheck source=common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-usage="usage: gpu_check.sh [--report FILE] [--gpus N] [--no-bench] [--emulate]"
-report='' gpus='' bench=yes emulate=no
+usage="usage: gpu_check.sh [--report FILE] [--gpus N] [--only WORDS] [--no-build] [--no-bench] [--emulate]"
+report='' gpus='' only='' build=yes bench=yes emulate=no
 while [ $# -gt 0 ]; do
     case $1 in
         --report) report=${2:?$usage} && shift ;;
         --gpus) gpus=${2:?$usage} && shift ;;
+        --only) only=${2:?$usage} && shift ;;
+        --no-build) build=no ;;
         --no-bench) bench=no ;;
         --emulate) emulate=yes ;;
         *) die "$usage" ;;
@@ -56,6 +59,7 @@ quote() {
 # check NAME COMMAND...: one line of the report; the end of the output too where it fails.
 check() {
     local name=$1 began=$SECONDS got=0
+    [[ $name =~ $only ]] || return 0
     shift
     timeout -k 10 "${NNTRAIN_GPU_CHECK_TIMEOUT:-1200}" "$@" >"$log" 2>&1 || got=$?
     if [ $got = 0 ]; then
@@ -90,13 +94,13 @@ describe_machine() {
 
 build_all() {
     section "Build"
-    [ $emulate = yes ] || "$root/scripts/install_deps.sh" --tests
+    [ $emulate$build = noyes ] && "$root/scripts/install_deps.sh" --tests
     local options=(-DCMAKE_BUILD_TYPE=Release)
     [ $emulate = yes ] || options+=(-DNNTRAIN_CUDA=ON)
-    check "configure" cmake -S "$root" -B "$build_dir" -G Ninja "${options[@]}"
-    check "build, warnings are errors" ninja -C "$build_dir"
-    if [ $failed != 0 ]; then
-        finish
+    if [ $build = yes ]; then
+        check "configure" cmake -S "$root" -B "$build_dir" -G Ninja "${options[@]}"
+        check "build, warnings are errors" ninja -C "$build_dir"
+        [ $failed = 0 ] || finish
     fi
     quote "$build_dir/$binary" --version
 }
@@ -156,6 +160,7 @@ bench_one() {
     local command=("$build_dir/$binary" bench "$ini" --json run.device=cuda "run.precision=$2" "data.batch=$((batch * $3))")
     [ $emulate = yes ] && command+=(--steps 1 --warmup 2 data.batch="$3")
     [ "$3" = 1 ] || command=(mpirun -np "$3" "${command[@]}")
+    : >"$log"
     check "bench $1 $2 at $3 ranks" "${command[@]}"
     grep -h '^{' "$log" >"$out" || return 0
     value() { sed -n "s/.*\"$1\": \"*\([^,\"}]*\).*/\1/p" "$out"; }
