@@ -7,7 +7,7 @@
 #ifndef NT_TESTS_OP_PAIR_H
 #define NT_TESTS_OP_PAIR_H
 
-#include "core/backend.h"
+#include "core/backends/cpu/cpu.h"
 #include "core/layers/conv2d.h"
 #include "core/rng.h"
 
@@ -108,11 +108,13 @@ static inline void *pair_memory(nt_backend *backend, size_t n_bytes)
 }
 
 /* Creates the op, gives it memory and values, binds it. */
-static inline void pair_setup(pair_side *s, const char *name, const pair_spec *spec, nt_tuning *tuning)
+static inline void pair_setup(pair_side *s, const char *name, const pair_spec *spec, nt_tuning *tuning,
+                              int threads)
 {
-    const nt_backend_options options = {.threads = 1};
-    pair_ok(nt_backend_create(&s->backend, name, &options));
     bool cpu = strcmp(name, "cpu") == 0;
+    const nt_backend_options options = {.threads = cpu ? threads : 1};
+    pair_ok(nt_backend_create(&s->backend, name, &options));
+    if (cpu) ((nt_cpu *)s->backend->state)->worth_threads = 0; /* small shapes too */
     s->op = (nt_op){.backend = s->backend,
                     .name = "pair",
                     .id = 5,
@@ -296,8 +298,7 @@ static inline void pair_compare_gradients(pair_side *ref, pair_side *cpu, const 
         pair_compare(ref, &ref->op.dparam[i], cpu, &cpu->op.dparam[i], 1, spec->tolerance, what);
 }
 
-/* The whole comparison. */
-static inline void pair_check(const pair_spec *spec)
+static inline void pair_check_threads(const pair_spec *spec, int threads)
 {
     static const int64_t sample[] = {3, 1, 4, 15, 9, 2, 6, 5, 35, 8, 97, 93, 23, 84, 62, 64, 33};
     nt_pass pass = {.scale = 0.125, .share = 0.75, .seed = 11, .epoch = 2, .sample = sample};
@@ -305,8 +306,8 @@ static inline void pair_check(const pair_spec *spec)
     nt_tuning *tuning;
     pair_ok(nt_tuning_create(&tuning, false));
     if (spec->tuning) pair_ok(nt_tuning_parse(tuning, spec->tuning));
-    pair_setup(&ref, "ref", spec, tuning);
-    pair_setup(&cpu, "cpu", spec, tuning);
+    pair_setup(&ref, "ref", spec, tuning, 1);
+    pair_setup(&cpu, "cpu", spec, tuning, threads);
     pair_bind(&ref, spec);
     pair_bind(&cpu, spec);
     pair_ok(nt_op_forward(&ref.op, &pass));
@@ -323,6 +324,13 @@ static inline void pair_check(const pair_spec *spec)
     pair_teardown(&ref, spec);
     pair_teardown(&cpu, spec);
     nt_tuning_destroy(tuning);
+}
+
+/* The whole comparison, with one thread and with three, which divide few shapes evenly. */
+static inline void pair_check(const pair_spec *spec)
+{
+    for (int threads = 1; threads <= 3; threads += 2)
+        pair_check_threads(spec, threads);
 }
 
 #endif

@@ -68,6 +68,7 @@ static void build(run *r, const char *layers, const char *backend, int threads, 
     pair_ok(nt_config_parse(&r->config, "test", text, strlen(text), NULL, 0, sections));
     pair_ok(nt_model_create(&r->model, r->config, &spec));
     pair_ok(nt_backend_create(&r->backend, backend, &options));
+    if (strcmp(backend, "cpu") == 0) ((nt_cpu *)r->backend->state)->worth_threads = 0; /* small nets too */
     pair_ok(nt_tuning_create(&r->tuning, false));
     const nt_net_options net_options = {.seed = 3,
                                         .tuning = r->tuning,

@@ -5,7 +5,6 @@
  * again. */
 #include "core/backends/cpu/cpu.h"
 
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -38,7 +37,7 @@ static nt_status start_cpu(nt_cpu *cpu, const nt_backend_options *options)
     cpu->vec = nt_vec_tables()[0];
     cpu->blocks_of_16 = strcmp(cpu->vec->name, "avx512") == 0;
     cpu->threads = options->threads > 0 ? options->threads : 1;
-    omp_set_num_threads(cpu->threads);
+    cpu->worth_threads = NT_CPU_WORTH_THREADS;
     NT_DNNL(dnnl_engine_create(&cpu->engine, dnnl_cpu, 0));
     NT_DNNL(dnnl_stream_create(&cpu->stream, cpu->engine, dnnl_stream_default_flags));
     NT_TRY(make_attributes(cpu));
@@ -145,7 +144,6 @@ typedef struct flat {
     const nt_update *u;
     float *p, *s1, *s2;
     const float *a, *b;
-
 } flat;
 
 static void sum_range(void *arg, int64_t begin, int64_t end)
@@ -163,22 +161,34 @@ static nt_status cpu_sum(nt_backend *backend, void *dst, const void *a, const vo
 }
 
 /* Blocks of fixed length, added in order: the result does not depend on the number of threads. */
+enum { BLOCK = NT_SUM_BLOCK, AT_ONCE = 128 };
+
+typedef struct squares {
+    const nt_vec_ops *vec;
+    const float *x;
+    int64_t n;
+    double partial[AT_ONCE];
+} squares;
+
+static void square_block(void *arg, int64_t i)
+{
+    squares *s = arg;
+    const int64_t left = s->n - i * BLOCK;
+    s->partial[i] = s->vec->sum_squares(s->x + i * BLOCK, left < BLOCK ? left : BLOCK);
+}
+
 static nt_status cpu_sum_squares(nt_backend *backend, double *total, const void *x, int64_t n)
 {
-    enum { BLOCK = NT_SUM_BLOCK, AT_ONCE = 128 };
     const nt_cpu *cpu = backend->state;
-    const float *v = x;
-    double sum = *total, partial[AT_ONCE];
+    squares s = {.vec = cpu->vec};
+    double sum = *total;
     for (int64_t start = 0; start < n; start += (int64_t)BLOCK * AT_ONCE) {
-        int64_t blocks = (n - start + BLOCK - 1) / BLOCK;
-        if (blocks > AT_ONCE) blocks = AT_ONCE;
-#pragma omp parallel for if (cpu->threads > 1)
-        for (int64_t i = 0; i < blocks; i++) {
-            int64_t from = start + i * BLOCK, left = n - from;
-            partial[i] = cpu->vec->sum_squares(v + from, left < BLOCK ? left : BLOCK);
-        }
+        s.x = (const float *)x + start;
+        s.n = n - start < BLOCK * AT_ONCE ? n - start : BLOCK * AT_ONCE;
+        const int64_t blocks = (s.n + BLOCK - 1) / BLOCK;
+        nt_cpu_each(cpu, blocks, s.n, square_block, &s);
         for (int64_t i = 0; i < blocks; i++)
-            sum += partial[i];
+            sum += s.partial[i];
     }
     *total = sum;
     return NT_OK;
@@ -223,24 +233,6 @@ void nt_cpu_relu_backward(const nt_cpu *cpu, float *dx, const float *dy, const f
 {
     relu_work r = {cpu->vec, dx, dy, y};
     nt_cpu_parallel(cpu, n, relu_range, &r);
-}
-
-void nt_cpu_parallel(const nt_cpu *cpu, int64_t n, nt_cpu_range_fn fn, void *arg)
-{
-    enum { GRAIN = 64, WORTH_A_THREAD = 1 << 14 };
-    int64_t threads = n / WORTH_A_THREAD;
-    if (threads > cpu->threads) threads = cpu->threads;
-    if (threads <= 1) {
-        fn(arg, 0, n);
-        return;
-    }
-    int64_t share = (n / threads + GRAIN - 1) / GRAIN * GRAIN;
-#pragma omp parallel for num_threads((int)threads)
-    for (int64_t i = 0; i < threads; i++) {
-        int64_t begin = i * share, end = i + 1 < threads ? begin + share : n;
-        if (end > n) end = n;
-        if (begin < end) fn(arg, begin, end);
-    }
 }
 
 const nt_backend_ops nt_backend_cpu = {

@@ -22,9 +22,10 @@ typedef struct nt_cpu {
     dnnl_primitive_attr_t attr, attr_sum; /* scratchpad of the user; also dst += */
     const nt_vec_ops *vec;
     int threads;
-    unsigned n_allocs;  /* of large blocks so far */
-    bool blocks_of_16;  /* vectors are that long: blocks of 16 channels are fast */
-    nt_layout *layouts; /* all descriptors ever made, plain and `any` ones too */
+    int64_t worth_threads; /* work from which on they share it: threads.c; tests lower it */
+    unsigned n_allocs;     /* of large blocks so far */
+    bool blocks_of_16;     /* vectors are that long: blocks of 16 channels are fast */
+    nt_layout *layouts;    /* all descriptors ever made, plain and `any` ones too */
 } nt_cpu;
 
 static inline nt_cpu *nt_cpu_of(const nt_op *op)
@@ -71,6 +72,7 @@ static inline int64_t nt_cpu_stored(const nt_tensor *t)
 
 typedef struct nt_cpu_prim {
     dnnl_primitive_t primitive;
+    int threads; /* it was described for, and runs with */
     int n_args;
     dnnl_exec_arg_t arg[NT_CPU_MAX_ARGS];
     size_t scratch_bytes; /* bind it as DNNL_ARG_SCRATCHPAD */
@@ -126,10 +128,24 @@ NT_MUST nt_status nt_cpu_task_bind(nt_cpu_task *task, void *scratch);
 /* accumulate: outputs declared so are added to their tensors. */
 NT_MUST nt_status nt_cpu_task_run(nt_cpu *cpu, nt_cpu_task *task, bool accumulate);
 
-/* ---- elementwise work over threads ---- */
+/* ---- threads.c ---- */
 
+/* cpu->worth_threads of a new backend. */
+#define NT_CPU_WORTH_THREADS ((int64_t)1 << 15)
+/* How many threads to share `work` among, all or one; work: elements of an elementwise loop, or as much. */
+int nt_cpu_threads(const nt_cpu *cpu, int64_t work);
+/* So many floating point operations of a matrix product take as long as one element of an elementwise loop.
+ */
+#define NT_CPU_FLOPS 16
+/* Sets how many threads oneDNN uses, in primitives that are described or run next; returns the number before.
+ */
+int nt_cpu_use_threads(int threads);
+
+typedef void (*nt_cpu_item_fn)(void *arg, int64_t i);
+/* Calls fn for each i in [0, n); all n together are `work`. */
+void nt_cpu_each(const nt_cpu *cpu, int64_t n, int64_t work, nt_cpu_item_fn fn, void *arg);
 typedef void (*nt_cpu_range_fn)(void *arg, int64_t begin, int64_t end);
-/* Calls fn on ranges that cover [0, n), whose borders are multiples of 64; one thread for small n. */
+/* Calls fn on ranges that cover [0, n), whose borders are multiples of 64. */
 void nt_cpu_parallel(const nt_cpu *cpu, int64_t n, nt_cpu_range_fn fn, void *arg);
 /* dx = y > 0 ? dy : 0 */
 void nt_cpu_relu_backward(const nt_cpu *cpu, float *dx, const float *dy, const float *y, int64_t n);

@@ -183,17 +183,20 @@ static void set_channels(const nt_op *op, int64_t g, nt_vec_norm *h)
     }
 }
 
+static void forward_group(void *arg, int64_t g)
+{
+    const nt_op *op = arg;
+    if (op->training) batch_statistics(op, g, saved_mean(op), saved_var(op));
+    nt_vec_norm h = begin_group(op->state, g);
+    set_channels(op, g, &h);
+    write_group(op, g, &h, op->y.data, NULL);
+}
+
 static nt_status batchnorm_forward(nt_op *op, const nt_pass *pass)
 {
     (void)pass;
     const norm *b = op->state;
-#pragma omp parallel for if (nt_cpu_of(op)->threads > 1)
-    for (int64_t g = 0; g < b->strips.groups; g++) {
-        if (op->training) batch_statistics(op, g, saved_mean(op), saved_var(op));
-        nt_vec_norm h = begin_group(b, g);
-        set_channels(op, g, &h);
-        write_group(op, g, &h, op->y.data, NULL);
-    }
+    nt_cpu_each(nt_cpu_of(op), b->strips.groups, nt_cpu_stored(&op->y), forward_group, op);
     return NT_OK;
 }
 
@@ -240,21 +243,32 @@ static void set_slopes(const nt_op *op, int64_t g, nt_vec_norm *h, double sum[2]
     }
 }
 
+typedef struct backward_job {
+    const nt_op *op;
+    const nt_pass *pass;
+} backward_job;
+
+static void backward_group(void *arg, int64_t g)
+{
+    const backward_job *j = arg;
+    const nt_op *op = j->op;
+    const norm *b = op->state;
+    double sum[2][NT_LANES];
+    nt_vec_norm h = begin_group(b, g);
+    set_channels(op, g, &h);
+    sum_group(op, g, &h, op->dy.data, sum);
+    for (int v = 0; v < nt_cpu_lanes(&b->strips, g); v++)
+        sum[1][v] -= mean_error(op, g, &h, v) * sum[0][v];
+    put_gradients(op, g, sum, j->pass);
+    set_slopes(op, g, &h, sum);
+    if (op->need_dx[0]) write_group(op, g, &h, op->dx[0].data, op->dy.data);
+}
+
 static nt_status batchnorm_backward(nt_op *op, const nt_pass *pass)
 {
     const norm *b = op->state;
-#pragma omp parallel for if (nt_cpu_of(op)->threads > 1)
-    for (int64_t g = 0; g < b->strips.groups; g++) {
-        double sum[2][NT_LANES];
-        nt_vec_norm h = begin_group(b, g);
-        set_channels(op, g, &h);
-        sum_group(op, g, &h, op->dy.data, sum);
-        for (int v = 0; v < nt_cpu_lanes(&b->strips, g); v++)
-            sum[1][v] -= mean_error(op, g, &h, v) * sum[0][v];
-        put_gradients(op, g, sum, pass);
-        set_slopes(op, g, &h, sum);
-        if (op->need_dx[0]) write_group(op, g, &h, op->dx[0].data, op->dy.data);
-    }
+    backward_job j = {op, pass};
+    nt_cpu_each(nt_cpu_of(op), b->strips.groups, nt_cpu_stored(&op->y), backward_group, &j);
     return NT_OK;
 }
 

@@ -76,6 +76,7 @@ static nt_status choose_forward(nt_op *op, nt_conv *c, dnnl_primitive_desc_t *ou
     nt_cpu *cpu = nt_cpu_of(op);
     const int64_t *x = op->x[0].shape.dim, *y = op->y.shape.dim;
     nt_dnnl_conv d = c->desc;
+    (void)nt_cpu_use_threads(c->threads);
     if (op->x[0].layout)
         NT_TRY(nt_cpu_md_of(cpu, &d.src, &op->x[0]));
     else if (x[1] % NT_LANES == 0)
@@ -109,6 +110,7 @@ static dnnl_status_t make_pd(nt_op *op, nt_conv *c, nt_conv_pass pass, const nt_
                              dnnl_primitive_desc_t *out)
 {
     nt_cpu *cpu = nt_cpu_of(op);
+    (void)nt_cpu_use_threads(c->threads);
     if (pass == NT_CONV_FORWARD) return nt_dnnl_conv_forward(out, cpu->engine, d, cpu->attr);
     if (pass == NT_CONV_DATA) return nt_dnnl_conv_backward_data(out, cpu->engine, d, c->hint, cpu->attr);
     return nt_dnnl_conv_backward_weights(out, cpu->engine, d, c->hint, cpu->attr);
@@ -181,9 +183,16 @@ static nt_status make_pass(nt_op *op, nt_conv *c, nt_conv_pass pass)
     NT_TRY(make_task(op, c, pass, pd));
     c->runs[pass] = true;
     if (nt_conv_can_winograd(op, c)) NT_TRY(nt_conv_choose(op, c, pass));
-    size_t scratch = nt_conv_scratch(op, c, pass);
+    size_t scratch = nt_conv_scratch(c, pass);
     if (scratch > op->scratch_bytes) op->scratch_bytes = scratch;
     return NT_OK;
+}
+
+static int threads_of(const nt_op *op)
+{
+    const nt_shape w = op->param[0].shape;
+    const int64_t per_output = 2 * nt_shape_elems(w) / w.dim[0];
+    return nt_cpu_threads(nt_cpu_of(op), nt_shape_elems(op->y.shape) * per_output / NT_CPU_FLOPS);
 }
 
 static nt_status conv_create(nt_op *op)
@@ -192,6 +201,7 @@ static nt_status conv_create(nt_op *op)
     NT_CHECK_ALLOC(c, sizeof *c);
     op->state = c;
     op->scratch_bytes = 0;
+    c->threads = threads_of(op);
     NT_TRY(describe(op, &c->desc));
     NT_TRY(choose_forward(op, c, &c->hint));
     NT_TRY(adopt_formats(op, c));

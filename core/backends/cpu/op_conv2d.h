@@ -12,6 +12,7 @@ typedef struct nt_conv {
     nt_dnnl_conv desc;          /* with the formats of forward */
     dnnl_primitive_desc_t hint; /* of forward */
     nt_cpu_task task[NT_CONV_PASSES];
+    int threads; /* that the layer is worth */
     bool runs[NT_CONV_PASSES];
     nt_winograd_shape winograd;
     int tile[NT_CONV_PASSES]; /* of Winograd; 0: direct */
@@ -19,7 +20,7 @@ typedef struct nt_conv {
 
 /* Whether Winograd can stand in for the direct passes: sets c->winograd but for the tile. */
 bool nt_conv_can_winograd(const nt_op *op, nt_conv *c);
-size_t nt_conv_scratch(const nt_op *op, const nt_conv *c, nt_conv_pass pass);
+size_t nt_conv_scratch(const nt_conv *c, nt_conv_pass pass);
 /* Runs a pass by the algorithm chosen for it. */
 NT_MUST nt_status nt_conv_run(nt_op *op, nt_conv *c, nt_conv_pass pass, bool accumulate);
 /* Sets c->tile[pass] from op->tuning, or by timing. The direct task exists. */

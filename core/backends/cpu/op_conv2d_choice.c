@@ -41,19 +41,19 @@ bool nt_conv_can_winograd(const nt_op *op, nt_conv *c)
     return nt_winograd_supported(&c->winograd);
 }
 
-static size_t scratch_of(const nt_op *op, const nt_conv *c, nt_conv_pass pass, int tile)
+static size_t scratch_of(const nt_conv *c, nt_conv_pass pass, int tile)
 {
     static const nt_winograd_pass passes[NT_CONV_PASSES] = {NT_WINOGRAD_FORWARD, NT_WINOGRAD_BACKWARD_DATA,
                                                             NT_WINOGRAD_BACKWARD_WEIGHTS};
     if (tile == 0) return c->task[pass].scratch_bytes;
     nt_winograd_shape s = c->winograd;
     s.tile = tile;
-    return nt_winograd_scratch_bytes(&s, passes[pass], nt_cpu_of(op)->threads);
+    return nt_winograd_scratch_bytes(&s, passes[pass], c->threads);
 }
 
-size_t nt_conv_scratch(const nt_op *op, const nt_conv *c, nt_conv_pass pass)
+size_t nt_conv_scratch(const nt_conv *c, nt_conv_pass pass)
 {
-    return scratch_of(op, c, pass, c->tile[pass]);
+    return scratch_of(c, pass, c->tile[pass]);
 }
 
 nt_status nt_conv_run(nt_op *op, nt_conv *c, nt_conv_pass pass, bool accumulate)
@@ -65,13 +65,13 @@ nt_status nt_conv_run(nt_op *op, nt_conv *c, nt_conv_pass pass, bool accumulate)
     const bool bias = c->desc.bias != NULL;
     if (pass == NT_CONV_FORWARD)
         nt_winograd_forward(&s, op->y.data, op->x[0].data, op->param[0].data, bias ? op->param[1].data : NULL,
-                            false, op->scratch, cpu->threads);
+                            false, op->scratch, c->threads);
     else if (pass == NT_CONV_DATA)
         nt_winograd_backward_data(&s, op->dx[0].data, op->dy.data, op->param[0].data, op->scratch,
-                                  cpu->threads);
+                                  c->threads);
     else
         nt_winograd_backward_weights(&s, op->dparam[0].data, bias ? op->dparam[1].data : NULL, op->x[0].data,
-                                     op->dy.data, accumulate, op->scratch, cpu->threads);
+                                     op->dy.data, accumulate, op->scratch, c->threads);
     return NT_OK;
 }
 
@@ -149,10 +149,10 @@ static size_t lend_memory(nt_op *op, char *block)
 }
 
 /* One thread is timed by what it ran, which other processes disturb less. */
-static double now_s(const nt_cpu *cpu)
+static double now_s(const nt_conv *c)
 {
     struct timespec t;
-    clock_gettime(cpu->threads > 1 ? CLOCK_MONOTONIC : CLOCK_THREAD_CPUTIME_ID, &t);
+    clock_gettime(c->threads > 1 ? CLOCK_MONOTONIC : CLOCK_THREAD_CPUTIME_ID, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -166,9 +166,9 @@ static nt_status time_choices(nt_op *op, nt_conv *c, nt_conv_pass pass, double b
         for (int i = 0; i < N_CHOICES; i++) {
             if (round > 0 && best_s[i] > 2 * least_s) continue;
             c->tile[pass] = tiles[i];
-            double start_s = now_s(nt_cpu_of(op));
+            double start_s = now_s(c);
             NT_TRY(nt_conv_run(op, c, pass, false));
-            double took_s = now_s(nt_cpu_of(op)) - start_s;
+            double took_s = now_s(c) - start_s;
             if (round == 0 || took_s < best_s[i]) best_s[i] = took_s;
             if (took_s < least_s) least_s = took_s;
         }
@@ -179,7 +179,7 @@ static nt_status measure(nt_op *op, nt_conv *c, nt_conv_pass pass, double best_s
 {
     size_t tensors = lend_memory(op, NULL), scratch = 0;
     for (int i = 0; i < N_CHOICES; i++)
-        if (scratch_of(op, c, pass, tiles[i]) > scratch) scratch = scratch_of(op, c, pass, tiles[i]);
+        if (scratch_of(c, pass, tiles[i]) > scratch) scratch = scratch_of(c, pass, tiles[i]);
     char *block = aligned_alloc(64, tensors + nt_cpu_round(scratch));
     NT_CHECK_ALLOC(block, tensors + scratch);
     (void)lend_memory(op, block);

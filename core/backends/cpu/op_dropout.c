@@ -19,6 +19,15 @@ typedef struct dropout {
     int32_t *canonical;       /* (stored) or NULL: plain */
 } dropout;
 
+/* Making a mask takes as long as so many simple loops. */
+enum { COST = 8 };
+
+/* Bytes of scratch for one thread. */
+static int64_t scratch_each(const dropout *d)
+{
+    return (int64_t)(2 * nt_cpu_round((size_t)d->stored * sizeof(float)));
+}
+
 static void dropout_destroy(nt_op *op)
 {
     dropout *d = op->state;
@@ -75,7 +84,7 @@ static nt_status dropout_create(nt_op *op)
                    .stored = nt_cpu_stored(&op->y) / n,
                    .elems = elems};
     op->flags = NT_OP_INPLACE_FORWARD | NT_OP_INPLACE_BACKWARD;
-    op->scratch_bytes = 2 * nt_cpu_round((size_t)d->stored * sizeof(float)) * (size_t)nt_cpu_of(op)->threads;
+    op->scratch_bytes = (size_t)(scratch_each(d) * nt_cpu_of(op)->threads);
     if (op->x[0].layout) NT_TRY(number_elements(op, d));
     return NT_OK;
 }
@@ -95,6 +104,24 @@ static void mask_sample(const nt_op *op, const nt_pass *pass, int64_t i, float *
     vec->mul(out + i * d->stored, in + i * d->stored, d->canonical ? ordered : mask, d->stored);
 }
 
+/* A share of the samples, with its own scratch. */
+typedef struct mask_job {
+    const nt_op *op;
+    const nt_pass *pass;
+    float *out;
+    const float *in;
+    int64_t n_shares;
+} mask_job;
+
+static void mask_share(void *arg, int64_t t)
+{
+    const mask_job *j = arg;
+    const dropout *d = j->op->state;
+    float *scratch = (float *)((char *)j->op->scratch + t * scratch_each(d));
+    for (int64_t i = d->n * t / j->n_shares; i < d->n * (t + 1) / j->n_shares; i++)
+        mask_sample(j->op, j->pass, i, j->out, j->in, scratch);
+}
+
 static void run(const nt_op *op, const nt_pass *pass, void *out, const void *in)
 {
     const dropout *d = op->state;
@@ -103,11 +130,9 @@ static void run(const nt_op *op, const nt_pass *pass, void *out, const void *in)
         return;
     }
     const nt_cpu *cpu = nt_cpu_of(op);
-    const size_t share = 2 * nt_cpu_round((size_t)d->stored * sizeof(float));
-#pragma omp parallel for num_threads(cpu->threads) if (cpu->threads > 1)
-    for (int t = 0; t < cpu->threads; t++)
-        for (int64_t i = d->n * t / cpu->threads; i < d->n * (t + 1) / cpu->threads; i++)
-            mask_sample(op, pass, i, out, in, (float *)((char *)op->scratch + (size_t)t * share));
+    const int64_t work = d->n * d->stored * COST;
+    mask_job j = {op, pass, out, in, nt_cpu_threads(cpu, work)};
+    nt_cpu_each(cpu, j.n_shares, work, mask_share, &j);
 }
 
 static nt_status dropout_forward(nt_op *op, const nt_pass *pass)

@@ -65,6 +65,14 @@ static void convert_short(const nt_op *op, const input *in, int64_t n)
                    in->shift[i % in->channels];
 }
 
+/* Row i: one channel of one sample. */
+static void convert_row(void *arg, int64_t i)
+{
+    const nt_op *op = arg;
+    const input *in = op->state;
+    convert(op, i * in->inner, in->scale[i % in->channels], in->shift[i % in->channels], in->inner);
+}
+
 static nt_status input_forward(nt_op *op, const nt_pass *pass)
 {
     (void)pass;
@@ -78,9 +86,7 @@ static nt_status input_forward(nt_op *op, const nt_pass *pass)
         convert_short(op, in, n);
         return NT_OK;
     }
-#pragma omp parallel for if (nt_cpu_of(op)->threads > 1)
-    for (int64_t i = 0; i < rows; i++)
-        convert(op, i * in->inner, in->scale[i % in->channels], in->shift[i % in->channels], in->inner);
+    nt_cpu_each(nt_cpu_of(op), rows, rows * in->inner, convert_row, op);
     return NT_OK;
 }
 

@@ -59,19 +59,25 @@ static nt_status linear_create(nt_op *op)
     return NT_OK;
 }
 
+static int threads_of(const nt_op *op)
+{
+    const nt_fc_shape *s = op->state;
+    return nt_cpu_threads(nt_cpu_of(op), 2 * s->m * s->k * s->n / NT_CPU_FLOPS);
+}
+
 static nt_status linear_forward(nt_op *op, const nt_pass *pass)
 {
     (void)pass;
     nt_fc_forward(op->state, op->y.data, op->x[0].data, op->param[0].data,
                   op->n_params > 1 ? op->param[1].data : NULL, op->activation != NULL, op->scratch,
-                  nt_cpu_of(op)->threads);
+                  threads_of(op));
     return NT_OK;
 }
 
 static nt_status linear_backward(nt_op *op, const nt_pass *pass)
 {
     const float *y = op->activation ? op->y.data : NULL;
-    const int threads = nt_cpu_of(op)->threads;
+    const int threads = threads_of(op);
     if (op->need_dx[0])
         nt_fc_backward_data(op->state, op->dx[0].data, op->dy.data, y, op->param[0].data, op->scratch,
                             threads);

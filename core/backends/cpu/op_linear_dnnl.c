@@ -80,6 +80,8 @@ static nt_status add_ports(nt_op *op, const linear *l, nt_cpu_task *t, int pass,
 static nt_status make_pd(nt_op *op, const linear *l, int pass, dnnl_primitive_desc_t *out)
 {
     nt_cpu *cpu = nt_cpu_of(op);
+    const int64_t flops = 2 * nt_shape_elems(op->x[0].shape) * op->y.shape.dim[1];
+    (void)nt_cpu_use_threads(nt_cpu_threads(cpu, flops / NT_CPU_FLOPS));
     if (pass == FORWARD)
         NT_DNNL(nt_dnnl_linear_forward(out, cpu->engine, &l->desc, cpu->attr));
     else if (pass == DATA)

@@ -81,20 +81,29 @@ static nt_status window_create(nt_op *op)
     return NT_OK;
 }
 
-/* Calls fn on all strips. */
+/* fn is called on all strips. */
 typedef void (*strip_fn)(const nt_op *op, const nt_vec_window *w, int64_t x_at, int64_t y_at);
+
+typedef struct strip_job {
+    const nt_op *op;
+    strip_fn fn;
+} strip_job;
+
+static void run_strip(void *arg, int64_t i)
+{
+    const strip_job *j = arg;
+    const pool *p = j->op->state;
+    const int64_t groups = p->in.groups, image = i / groups, g = i % groups;
+    nt_vec_window w = p->window;
+    w.lanes = p->in.padded ? (int)p->in.width : nt_cpu_lanes(&p->in, g);
+    j->fn(j->op, &w, image * p->in.image + g * p->in.group, image * p->out.image + g * p->out.group);
+}
 
 static void each_strip(const nt_op *op, strip_fn fn)
 {
     const pool *p = op->state;
-    const int64_t groups = p->in.groups, strips = p->in.images * groups;
-#pragma omp parallel for if (nt_cpu_of(op)->threads > 1)
-    for (int64_t i = 0; i < strips; i++) {
-        nt_vec_window w = p->window;
-        w.lanes = p->in.padded ? (int)p->in.width : nt_cpu_lanes(&p->in, i % groups);
-        fn(op, &w, i / groups * p->in.image + i % groups * p->in.group,
-           i / groups * p->out.image + i % groups * p->out.group);
-    }
+    strip_job j = {op, fn};
+    nt_cpu_each(nt_cpu_of(op), p->in.images * p->in.groups, nt_cpu_stored(&op->x[0]), run_strip, &j);
 }
 
 static void clear_dx(const nt_op *op)

@@ -1,9 +1,12 @@
 /* A oneDNN primitive with its memory objects, made once; binding sets addresses, running only runs. */
 #include "core/backends/cpu/cpu.h"
 
+#include <omp.h>
+
 static nt_status make_primitive(nt_cpu *cpu, nt_cpu_prim *prim, nt_const_pd pd)
 {
     NT_DNNL(dnnl_primitive_create(&prim->primitive, pd));
+    prim->threads = omp_get_max_threads();
     nt_md scratch = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
     prim->scratch_bytes = scratch ? dnnl_memory_desc_get_size(scratch) : 0;
     if (prim->scratch_bytes) NT_TRY(nt_cpu_prim_add(cpu, prim, DNNL_ARG_SCRATCHPAD, scratch));
@@ -47,11 +50,12 @@ nt_status nt_cpu_prim_bind(nt_cpu_prim *prim, int arg, void *data)
 
 nt_status nt_cpu_prim_run(nt_cpu *cpu, const nt_cpu_prim *prim)
 {
+    (void)nt_cpu_use_threads(prim->threads);
     NT_DNNL(dnnl_primitive_execute(prim->primitive, cpu->stream, prim->n_args, prim->arg));
     return NT_OK;
 }
 
-nt_status nt_cpu_reorder_create(nt_cpu *cpu, nt_cpu_prim *prim, nt_md src, nt_md dst, bool sum)
+static nt_status make_reorder(nt_cpu *cpu, nt_cpu_prim *prim, nt_md src, nt_md dst, bool sum)
 {
     dnnl_primitive_desc_t pd;
     NT_DNNL(dnnl_reorder_primitive_desc_create(&pd, src, cpu->engine, dst, cpu->engine,
@@ -60,6 +64,15 @@ nt_status nt_cpu_reorder_create(nt_cpu *cpu, nt_cpu_prim *prim, nt_md src, nt_md
     NT_TRY(nt_cpu_prim_add(cpu, prim, DNNL_ARG_FROM, src));
     NT_TRY(nt_cpu_prim_add(cpu, prim, DNNL_ARG_TO, dst));
     return NT_OK;
+}
+
+nt_status nt_cpu_reorder_create(nt_cpu *cpu, nt_cpu_prim *prim, nt_md src, nt_md dst, bool sum)
+{
+    const int64_t n_elems = (int64_t)(dnnl_memory_desc_get_size(dst) / sizeof(float));
+    const int before = nt_cpu_use_threads(nt_cpu_threads(cpu, n_elems));
+    nt_status status = make_reorder(cpu, prim, src, dst, sum);
+    (void)nt_cpu_use_threads(before);
+    return status;
 }
 
 nt_status nt_cpu_pd_md(nt_cpu *cpu, nt_md *out, nt_const_pd pd, dnnl_query_t what)
