@@ -8,16 +8,15 @@
 #include <stdint.h>
 
 typedef struct nt_budget {
-    size_t free_bytes;  /* before the net took any */
-    size_t fixed_bytes; /* parameters, gradients, optimizer state */
-    size_t scratch_bytes;
-    size_t batch_bytes; /* activations and staged batches of the largest plan, of n samples */
-    int64_t n;
-    bool training; /* the largest plan is for training */
+    size_t free_bytes; /* before the net took any */
+    int64_t n;         /* samples of the largest plan */
+    bool training;     /* it is for training */
+    /* What the net needs if its largest plan has n samples; 0 if that cannot be found out. */
+    size_t (*needs)(void *arg, int64_t n);
+    void *arg;
 } nt_budget;
 
-/* The samples that would fit, at least 0. Scratch is taken to be as large for a small batch as for a large
- * one, unless nothing would fit then. */
+/* The largest number of samples below n that fits; 0: none does, or nobody knows. */
 int64_t nt_budget_fits(const nt_budget *budget);
 
 /* Where the needs are more than there is, puts them in front of this thread's error, a failed allocation.

@@ -277,20 +277,43 @@ static nt_status allocate_staged(nt_net *net)
     return NT_OK;
 }
 
-static nt_budget make_budget(const nt_net *net, size_t free_bytes)
+/* What the net would need if its largest plan had n samples; see nt_budget. */
+typedef struct need {
+    const nt_net *net;
+    const nt_plan *largest;
+} need;
+
+static size_t need_of(void *arg, int64_t n)
 {
     enum { STAGED_COPIES = 3 }; /* core/backends/cuda/stage.c */
-    const nt_plan *largest = net->plan[0];
-    for (int i = 1; i < net->n_plans; i++)
-        if (net->plan[i]->arena_bytes > largest->arena_bytes) largest = net->plan[i];
+    const need *it = arg;
+    const nt_net *net = it->net;
+    nt_plan *plan = NULL;
+    nt_status status = nt_plan_create(&plan, net->model, net->backend, net->options.tuning, it->largest->mode,
+                                      n, net->slot, net->n_slots, true, net->options.no_reuse);
     size_t n_arrays = 1 + (net->options.optim ? 1 : 0) + (size_t)net->n_states;
-    return (nt_budget){.free_bytes = free_bytes,
-                       .fixed_bytes = arena_bytes(net) * n_arrays,
-                       .scratch_bytes = net->scratch_bytes,
-                       .batch_bytes =
-                           net->activation_bytes + STAGED_COPIES * (net->input.n_bytes + net->target.n_bytes),
-                       .n = largest->n,
-                       .training = largest->mode == NT_MODE_TRAIN};
+    size_t staged = (net->input.n_bytes + net->target.n_bytes) / (size_t)it->largest->n * (size_t)n;
+    size_t needs = 0;
+    if (status == NT_OK)
+        needs =
+            arena_bytes(net) * n_arrays + plan->arena_bytes + plan->scratch_bytes + STAGED_COPIES * staged;
+    else
+        nt_error_clear();
+    nt_plan_destroy(plan);
+    return needs;
+}
+
+static nt_status explain(const nt_net *net, nt_status status, size_t free_bytes)
+{
+    need largest = {.net = net, .largest = net->plan[0]};
+    for (int i = 1; i < net->n_plans; i++)
+        if (net->plan[i]->arena_bytes > largest.largest->arena_bytes) largest.largest = net->plan[i];
+    nt_budget budget = {.free_bytes = free_bytes,
+                        .n = largest.largest->n,
+                        .training = largest.largest->mode == NT_MODE_TRAIN,
+                        .needs = need_of,
+                        .arg = &largest};
+    return nt_budget_explain(status, &budget);
 }
 
 /* The backend's memory. Where a device has too little, says what would be enough. */
@@ -304,9 +327,7 @@ static nt_status allocate(nt_net *net)
     NT_TRY(nt_backend_memory(net->backend, &free_bytes, &total));
     nt_status status = allocate_arenas(net);
     if (status == NT_OK) status = allocate_staged(net);
-    if (status == NT_OK) return NT_OK;
-    nt_budget budget = make_budget(net, free_bytes);
-    return total > 0 ? nt_budget_explain(status, &budget) : status;
+    return status == NT_OK || total == 0 ? status : explain(net, status, free_bytes);
 }
 
 static nt_status allocate_host_buffers(nt_net *net)

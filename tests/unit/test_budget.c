@@ -10,17 +10,35 @@
 
 #define MIB ((size_t)1 << 20)
 
+/* 300 MiB, 5 a sample, and scratch of 2 a sample up to 100. */
+static size_t needs(void *arg, int64_t n)
+{
+    size_t scratch = n < 50 ? 2 * (size_t)n : 100;
+    *(int *)arg += 1;
+    return (300 + 5 * (size_t)n + scratch) * MIB;
+}
+
+static size_t nobody_knows(void *arg, int64_t n)
+{
+    (void)arg;
+    return n == 256 ? 2000 * MIB : 0;
+}
+
 static void fits_what_is_left(void **state)
 {
     (void)state;
-    nt_budget b = {.free_bytes = 1000 * MIB, .fixed_bytes = 300 * MIB, .scratch_bytes = 100 * MIB, .n = 256};
-    b.batch_bytes = 1280 * MIB; /* 5 MiB a sample: 600 MiB hold 120 */
+    int asked = 0;
+    nt_budget b = {.free_bytes = 1000 * MIB, .n = 256, .needs = needs, .arg = &asked};
+    assert_int_equal(nt_budget_fits(&b), 120); /* 300 + 600 + 100 */
+    assert_true(asked <= 8);
+    b.n = 121; /* one too much */
     assert_int_equal(nt_budget_fits(&b), 120);
-    b.batch_bytes = 602 * MIB; /* a little too much: one less is the most that can be said */
-    assert_int_equal(nt_budget_fits(&b), 255);
-    b.scratch_bytes = 900 * MIB; /* would leave nothing, so it shrinks with the batch: 700 of 1502 */
-    assert_int_equal(nt_budget_fits(&b), 119);
-    b.fixed_bytes = 1001 * MIB;
+    b.free_bytes = 370 * MIB; /* within the part that shrinks */
+    assert_int_equal(nt_budget_fits(&b), 10);
+    b.free_bytes = 306 * MIB;
+    assert_int_equal(nt_budget_fits(&b), 0);
+    b.n = 256;
+    b.needs = nobody_knows;
     assert_int_equal(nt_budget_fits(&b), 0);
 }
 
@@ -32,15 +50,16 @@ static nt_status run_out(void)
 static void says_needs_in_front(void **state)
 {
     (void)state;
-    nt_budget b = {.free_bytes = 100 * MIB, .fixed_bytes = 50 * MIB, .batch_bytes = 100 * MIB, .n = 10};
+    int asked = 0;
+    nt_budget b = {.free_bytes = 370 * MIB, .n = 20, .needs = needs, .arg = &asked};
     assert_int_equal(nt_budget_explain(run_out(), &b), NT_ERR_UNAVAILABLE);
     assert_string_equal(nt_error_last()->message,
-                        "the model needs 150.0 MiB in all for 10 samples a rank; about 5 would fit "
+                        "the model needs 440.0 MiB in all for 20 samples a rank; about 10 would fit "
                         "(see data.eval_batch): out of memory");
     b.training = true;
     assert_int_equal(nt_budget_explain(run_out(), &b), NT_ERR_UNAVAILABLE);
     assert_non_null(strstr(nt_error_last()->message, "run.accumulate"));
-    b.fixed_bytes = 100 * MIB;
+    b.free_bytes = 200 * MIB;
     assert_int_equal(nt_budget_explain(run_out(), &b), NT_ERR_UNAVAILABLE);
     assert_non_null(strstr(nt_error_last()->message, "does not fit with any batch"));
     b.free_bytes = 500 * MIB; /* another fault than the size */
