@@ -35,7 +35,9 @@
     X(position_embedding)                                                                                    \
     X(class_token)                                                                                           \
     X(multihead_attention)                                                                                   \
-    X(input) /* last: nt_layer_types leaves it out */
+    X(head)                                                                                                  \
+    X(total_loss) /* and the last: nt_layer_types leaves them out */                                         \
+    X(input)
 
 #define LOSSES(X)                                                                                            \
     X(mse)                                                                                                   \
@@ -79,8 +81,8 @@ const nt_layer_ops *nt_loss_find(const char *type)
 const char *const *nt_layer_types(void)
 {
     static const char *const all[] = {LAYERS(NAME_ENTRY) NULL};
-    static const char *written[NT_N_ELEMS(all) - 1]; /* without input; the rest stays NULL */
-    for (int i = 0; i < NT_N_ELEMS(all) - 2; i++)
+    static const char *written[NT_N_ELEMS(all) - 2]; /* without total_loss and input; the rest stays NULL */
+    for (int i = 0; i < NT_N_ELEMS(all) - 3; i++)
         written[i] = all[i];
     return written;
 }

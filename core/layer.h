@@ -70,6 +70,7 @@ struct nt_layer {
                            its options need a more general one */
     bool folds;         /* set by infer(): the operation sees (N, T, F) as (N T, F), see nt_layer_op_shape */
     bool has_batchnorm; /* a batchnorm node follows: `bias = auto` means no */
+    bool training_only; /* serves a head (core/layers/head.h) and nothing else: left out of evaluation */
     bool has_labels;    /* losses: the targets are class labels, whatever the shape of in[1] */
     int n_inputs;
     int *input;   /* indices of nodes; for losses input[1] is NT_NODE_TARGET */
@@ -94,8 +95,8 @@ int64_t nt_layer_flops(const nt_layer *layer);
 /* Adds a parameter to a layer that is being inferred. */
 void nt_layer_add_param(nt_layer *layer, const char *name, nt_shape shape, nt_param_role role, nt_init init);
 
-/* The layer type or loss of that name; NULL if there is none. `input` is found, too, but is not in
- * nt_layer_types: a config cannot name it. */
+/* The layer type or loss of that name; NULL if there is none. `input` and `total_loss` are found, too, but
+ * are not in nt_layer_types: a config cannot name them. */
 const nt_layer_ops *nt_layer_find(const char *type);
 const nt_layer_ops *nt_loss_find(const char *type);
 

@@ -7,6 +7,7 @@
 
 #include "core/layers/activation.h"
 #include "core/layers/batchnorm.h"
+#include "core/layers/head.h"
 #include "core/text.h"
 
 #include <math.h>
@@ -75,6 +76,8 @@ typedef struct builder {
     int cap;
     int *last_of_group; /* (n_groups) last node of each group built so far */
     int previous;       /* default input */
+    int n_heads;
+    int head[NT_MAX_HEADS]; /* their nodes */
 } builder;
 
 nt_shape nt_sample_target_shape(const nt_sample_spec *spec)
@@ -228,13 +231,31 @@ static nt_status unknown_input(const builder *b, const char *name)
         name, nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
 }
 
+static bool is_head(const nt_layer *layer)
+{
+    return layer->ops == nt_layer_find("head");
+}
+
 static nt_status connect(const builder *b, nt_layer *layer, const common_options *common)
 {
     if (common->input.n == 0) layer->input[0] = b->previous;
     for (int k = 0; k < common->input.n; k++) {
-        layer->input[k] = find_input(b, common->input.name[k]);
-        if (layer->input[k] < 0) return unknown_input(b, common->input.name[k]);
+        const char *name = common->input.name[k];
+        layer->input[k] = find_input(b, name);
+        if (layer->input[k] < 0) return unknown_input(b, name);
+        if (is_head(&b->model->layer[layer->input[k]]))
+            return nt_config_fail_group(b->config, b->group, "input",
+                                        "layer %s: '%s' is a head, where a branch ends; read what it reads",
+                                        b->group->name, name);
     }
+    return NT_OK;
+}
+
+static nt_status note_head(builder *b, const nt_layer *layer)
+{
+    if (b->n_heads == NT_MAX_HEADS)
+        return nt_config_fail_group(b->config, b->group, NULL, "more than %d heads", NT_MAX_HEADS);
+    b->head[b->n_heads++] = (int)(layer - b->model->layer);
     return NT_OK;
 }
 
@@ -282,27 +303,27 @@ static nt_status add_group(builder *b)
     NT_TRY(infer_node(b, layer));
     if (common.batchnorm) NT_TRY(add_batchnorm(b, &common));
     if (common.activation != NT_ACT_NONE) NT_TRY(add_activation(b, &common));
-    b->previous = b->last_of_group[b->group->index] = b->model->n_layers - 1;
+    int last = b->last_of_group[b->group->index] = b->model->n_layers - 1;
+    if (is_head(&b->model->layer[last])) return note_head(b, &b->model->layer[last]);
+    b->previous = last;
     return NT_OK;
 }
 
 /* --- loss and checks --- */
 
-static nt_status find_loss(const builder *b, const nt_layer_ops **out)
+/* The loss of a name; `auto` goes by the target. */
+static nt_status find_loss(const builder *b, const char *type, const nt_layer_ops **out)
 {
-    const nt_loss_options *loss = nt_config_section(b->config, &nt_loss_section);
-    const char *type = loss->type;
     if (strcmp(type, "auto") == 0) type = b->model->spec.target == NT_TARGET_CLASS ? "cross_entropy" : "mse";
     *out = nt_loss_find(type);
-    if (*out) return NT_OK;
-    const char *nearest = nt_text_nearest(type, nt_loss_types());
-    return nt_config_fail(b->config, "loss", "type", "there is no loss '%s'%s%s%s", type,
-                          nearest ? "; did you mean '" : "", nearest ? nearest : "",
-                          nearest ? "'?" : " (see nntrain help layers)");
+    const char *nearest = *out ? NULL : nt_text_nearest(type, nt_loss_types());
+    NT_CHECK(*out, NT_ERR_CONFIG, "there is no loss '%s'%s%s%s", type, nearest ? "; did you mean '" : "",
+             nearest ? nearest : "", nearest ? "'?" : " (see nntrain help layers)");
+    return NT_OK;
 }
 
-/* The struct of [loss], all of whose keys that were given must be among the loss's own. */
-static nt_status take_loss_options(const builder *b, const nt_layer_ops *ops, void *out)
+/* All keys of [loss] that were given must be among the loss's own. */
+static nt_status check_loss_options(const builder *b, const nt_layer_ops *ops)
 {
     for (int i = 0; i < nt_loss_section.n_options; i++) {
         const char *key = nt_loss_section.options[i].key;
@@ -314,32 +335,67 @@ static nt_status take_loss_options(const builder *b, const nt_layer_ops *ops, vo
             return nt_config_fail(b->config, "loss", key, "loss %s has no %s (nntrain help %s)",
                                   ops->section.name, key, ops->section.name);
     }
-    memcpy(out, nt_config_section(b->config, &nt_loss_section), ops->section.size);
     return NT_OK;
 }
 
-static nt_status add_loss(builder *b)
+/* A loss node of the output of node `x`. */
+static nt_status add_loss_of(builder *b, int x, const char *name, const char *suffix, const nt_layer_ops *ops)
+{
+    nt_layer *layer;
+    NT_TRY(new_node(b, name, suffix, ops, 2, &layer));
+    memcpy(layer->options, nt_config_section(b->config, &nt_loss_section), ops->section.size);
+    layer->has_labels = b->model->spec.target == NT_TARGET_CLASS;
+    layer->input[0] = x;
+    layer->input[1] = NT_NODE_TARGET;
+    layer->in[1] = nt_sample_target_shape(&b->model->spec);
+    NT_TRY(infer_node(b, layer));
+    return NT_OK;
+}
+
+/* The losses of the heads and the sum of all. */
+static nt_status add_heads(builder *b, const nt_layer_ops *ops)
 {
     nt_model *model = b->model;
-    const nt_layer_ops *ops;
-    nt_layer *layer;
-    NT_TRY(find_loss(b, &ops));
+    nt_layer *total;
+    int first = model->n_layers;
+    nt_total_loss_options weights = {.weight = {1}};
+    for (int i = 0; i < b->n_heads; i++) {
+        const nt_head_options *o = model->layer[b->head[i]].options;
+        b->group = nt_config_get_group(b->config, model->layer[b->head[i]].group);
+        weights.weight[1 + i] = o->loss_weight;
+        const nt_layer_ops *own = ops;
+        if (strcmp(o->loss, "auto") != 0 && find_loss(b, o->loss, &own) != NT_OK) return fail_here(b, "loss");
+        NT_TRY(add_loss_of(b, b->head[i], b->group->name, ".loss", own));
+    }
     b->group = NULL;
-    NT_TRY(new_node(b, "loss", "", ops, 2, &layer));
-    NT_TRY(take_loss_options(b, ops, layer->options));
-    layer->has_labels = model->spec.target == NT_TARGET_CLASS;
-    layer->input[0] = model->output;
-    layer->input[1] = NT_NODE_TARGET;
-    layer->in[1] = nt_sample_target_shape(&model->spec);
-    NT_TRY(infer_node(b, layer));
-    model->has_loss = true;
+    NT_TRY(new_node(b, "total", "", nt_layer_find("total_loss"), 1 + b->n_heads, &total));
+    memcpy(total->options, &weights, sizeof weights);
+    for (int k = 0; k <= b->n_heads; k++)
+        total->input[k] = k == 0 ? model->loss : first + k - 1;
+    NT_TRY(infer_node(b, total));
+    for (int i = first; i < model->n_layers; i++)
+        model->layer[i].training_only = true;
+    return NT_OK;
+}
+
+static nt_status add_losses(builder *b)
+{
+    const nt_loss_options *loss = nt_config_section(b->config, &nt_loss_section);
+    const nt_layer_ops *ops;
+    b->group = NULL;
+    if (find_loss(b, loss->type, &ops) != NT_OK) return fail_here(b, NULL);
+    NT_TRY(check_loss_options(b, ops));
+    b->model->loss = b->model->n_layers;
+    NT_TRY(add_loss_of(b, b->model->output, "loss", "", ops));
+    b->model->has_loss = true;
+    if (b->n_heads > 0) NT_TRY(add_heads(b, ops));
     return NT_OK;
 }
 
 /* A label that does not count may lie outside of the model's classes; then each is checked when it comes. */
-static nt_status check_classes(const builder *b)
+static nt_status check_classes(const builder *b, int node)
 {
-    const nt_layer *output = &b->model->layer[b->model->output];
+    const nt_layer *output = &b->model->layer[node];
     const nt_loss_options *loss = nt_config_section(b->config, &nt_loss_section);
     int64_t classes = b->model->spec.n_classes;
     int dim = loss->class_dim == NT_CLASS_DIM_LAST ? output->out.n_dims - 1 : 0;
@@ -352,19 +408,53 @@ static nt_status check_classes(const builder *b)
         output->name, (long long)output->out.dim[dim], (long long)classes, (long long)classes);
 }
 
+/* Marks what neither the output nor any head needs as an error, and what only heads need. */
 static nt_status check_all_used(builder *b)
 {
-    const nt_model *model = b->model;
-    for (int i = 0; i < model->output; i++) {
-        bool used = false;
-        for (int c = i + 1; c <= model->output; c++)
-            for (int k = 0; k < model->layer[c].n_inputs; k++)
-                used = used || model->layer[c].input[k] == i;
-        if (!used && model->layer[i].group >= 0)
-            return nt_config_fail_group(b->config, nt_config_get_group(b->config, model->layer[i].group),
-                                        NULL, "the output of layer %s is not used by any layer",
-                                        model->layer[i].name);
+    nt_model *model = b->model;
+    bool *used = calloc(2 * (size_t)model->n_layers, sizeof *used), *shown = used + model->n_layers;
+    NT_CHECK_ALLOC(used, 2 * (size_t)model->n_layers);
+    used[model->output] = shown[model->output] = true;
+    for (int i = 0; i < b->n_heads; i++)
+        used[b->head[i]] = true;
+    int unused = -1;
+    for (int i = model->n_layers - 1; i >= 0; i--) {
+        nt_layer *layer = &model->layer[i];
+        for (int k = 0; k < layer->n_inputs; k++) {
+            used[layer->input[k]] = used[layer->input[k]] || used[i];
+            shown[layer->input[k]] = shown[layer->input[k]] || shown[i];
+        }
+        layer->training_only = !shown[i];
+        if (!used[i] && layer->group >= 0 && unused < 0) unused = i;
     }
+    free(used);
+    if (unused < 0) return NT_OK;
+    return nt_config_fail_group(b->config, nt_config_get_group(b->config, model->layer[unused].group), NULL,
+                                "the output of layer %s is not used by any layer", model->layer[unused].name);
+}
+
+/* The last layer that no other reads and that is no head; 0 if there is none. */
+static int find_output(const builder *b)
+{
+    const nt_model *model = b->model;
+    for (int i = model->n_layers - 1; i > 0; i--) {
+        bool is_read = is_head(&model->layer[i]);
+        for (int c = i + 1; c < model->n_layers; c++)
+            for (int k = 0; k < model->layer[c].n_inputs; k++)
+                is_read = is_read || model->layer[c].input[k] == i;
+        if (!is_read) return i;
+    }
+    return 0;
+}
+
+static nt_status check_outputs(builder *b)
+{
+    b->model->output = find_output(b);
+    NT_CHECK(b->model->output > 0, NT_ERR_CONFIG, "every layer leads to a head: the model has no output");
+    NT_TRY(check_all_used(b));
+    NT_TRY(check_classes(b, b->model->output));
+    for (int i = 0; i < b->n_heads; i++)
+        NT_TRY(check_classes(b, b->head[i]));
     return NT_OK;
 }
 
@@ -380,10 +470,9 @@ static nt_status build(builder *b)
         b->group = nt_config_get_group(b->config, g);
         NT_TRY(add_group(b));
     }
-    b->model->output = b->model->n_layers - 1;
-    NT_TRY(check_all_used(b));
-    NT_TRY(check_classes(b));
-    if (b->model->spec.target != NT_TARGET_NONE) NT_TRY(add_loss(b));
+    b->model->loss = -1;
+    NT_TRY(check_outputs(b));
+    if (b->model->spec.target != NT_TARGET_NONE) NT_TRY(add_losses(b));
     return NT_OK;
 }
 

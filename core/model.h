@@ -3,7 +3,8 @@
  * Node 0 is the input. `batchnorm = yes` and `activation = ...` of a layer become nodes of their own,
  * `<name>.bn` and
  * `<name>.act`, which a backend may fuse again; others refer to the last of them by the layer's name. The
- * loss is the last node. A model made for prediction only has no loss. */
+ * loss comes after all layers; where there are heads, theirs follow, `<name>.loss`, and then `total`, the
+ * sum. A model made for prediction only has no loss. */
 #ifndef NT_CORE_MODEL_H
 #define NT_CORE_MODEL_H
 
@@ -37,8 +38,9 @@ nt_shape nt_sample_target_shape(const nt_sample_spec *spec);
 
 typedef struct nt_model {
     int n_layers;
-    nt_layer *layer; /* topological order; [0] input; last: loss if has_loss */
+    nt_layer *layer; /* topological order; [0] input; last: what is minimised if has_loss */
     bool has_loss;
+    int loss;   /* index of the loss of the output; it is the last node unless there are heads */
     int output; /* index of the node whose y is the prediction (logits) */
     nt_sample_spec spec;
 } nt_model;

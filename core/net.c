@@ -167,6 +167,9 @@ static void lay_out_slots(nt_net *net, const nt_plan *plan)
     for (int s = 0; s < net->n_slots; s++) {
         nt_slot *slot = &net->slot[s];
         slot->tensor = plan->op[slot->layer].param[slot->param];
+        if (plan->maker[slot->layer] < 0) /* not in this plan: see nt_layer.training_only */
+            slot->tensor = nt_tensor_plain(net->backend->ops->real,
+                                           net->model->layer[slot->layer].param[slot->param].shape);
         slot->n_elems = (int64_t)(slot->tensor.n_bytes / net->real_bytes);
         slot->offset = net->n_elems;
         net->n_elems += (slot->n_elems + align - 1) / align * align;
@@ -252,7 +255,16 @@ static nt_tensor *input_of(nt_plan *plan)
 /* NULL without a loss. */
 static nt_tensor *target_of(nt_plan *plan)
 {
-    return plan->model->has_loss ? &plan->op[plan->n_ops - 1].x[1] : NULL;
+    return plan->model->has_loss ? &plan->op[plan->model->loss].x[1] : NULL;
+}
+
+/* The losses of heads read the target where that of the output does. */
+static void share_target(nt_plan *plan)
+{
+    const nt_model *model = plan->model;
+    for (int i = model->loss + 1; model->has_loss && i < plan->n_ops; i++)
+        if (plan->maker[i] == i && model->layer[i].n_inputs > 1 && model->layer[i].input[1] == NT_NODE_TARGET)
+            plan->op[i].x[1].data = target_of(plan)->data;
 }
 
 static void make_room(struct staged *staged, const nt_tensor *t)
@@ -273,6 +285,7 @@ static nt_status allocate_staged(nt_net *net)
         nt_tensor *target = target_of(net->plan[i]);
         input_of(net->plan[i])->data = net->input.data;
         if (target) target->data = net->target.data;
+        share_target(net->plan[i]);
     }
     return NT_OK;
 }
@@ -396,7 +409,9 @@ static nt_plan *find_plan(const nt_net *net, nt_mode mode, int64_t n)
 static nt_status stage_batch(nt_net *net, nt_plan *plan, const nt_batch *batch)
 {
     NT_TRY(nt_backend_stage(net->backend, input_of(plan), batch->x));
-    if (net->last_has_loss) NT_TRY(nt_backend_stage(net->backend, target_of(plan), batch->target));
+    if (!net->last_has_loss) return NT_OK;
+    NT_TRY(nt_backend_stage(net->backend, target_of(plan), batch->target));
+    share_target(plan);
     return NT_OK;
 }
 
@@ -416,7 +431,7 @@ nt_status nt_net_run_forward(nt_net *net, const nt_pass *pass)
 {
     nt_plan *plan = net->last;
     NT_BUG_UNLESS(plan, "forward without a batch");
-    int n_run = net->model->has_loss && !net->last_has_loss ? plan->n_ops - 1 : plan->n_ops;
+    int n_run = net->model->has_loss && !net->last_has_loss ? net->model->loss : plan->n_ops;
     for (int i = 0; i < n_run; i++) {
         if (plan->maker[i] != i || (plan->op[i].flags & NT_OP_VIEW)) continue;
         NT_TRY(nt_op_forward(&plan->op[i], pass));
@@ -477,7 +492,7 @@ static double real_at(const nt_net *net, const void *array, int64_t i)
 /* The (N, 2) output of the last forward's loss; NULL if there was none. */
 static const nt_tensor *loss_output(const nt_net *net)
 {
-    return net->last && net->last_has_loss ? &net->last->op[net->last->n_ops - 1].y : NULL;
+    return net->last && net->last_has_loss ? &net->last->op[nt_plan_loss(net->last)].y : NULL;
 }
 
 nt_status nt_net_loss(nt_net *net, nt_loss_sum *out)

@@ -7,7 +7,8 @@
 
 /* --- the graph, looked at from the values --- */
 
-/* Whether the gradient of each layer's output is needed: something trained lies behind it. */
+/* Whether the gradient of each layer's output is needed: something trained lies behind it. Never that of a
+ * loss: gradients begin there. */
 static void find_needs_gradient(const nt_model *model, bool *needs)
 {
     for (int i = 0; i < model->n_layers; i++) {
@@ -17,6 +18,7 @@ static void find_needs_gradient(const nt_model *model, bool *needs)
             needs[i] = needs[i] || layer->param[p].role != NT_PARAM_STAT;
         for (int k = 0; k < layer->n_inputs; k++)
             needs[i] = needs[i] || (layer->input[k] >= 0 && needs[layer->input[k]]);
+        needs[i] = needs[i] && !layer->ops->is_loss;
     }
 }
 
@@ -149,7 +151,7 @@ static nt_status create_ops(nt_plan *plan, const nt_model *model, nt_backend *ba
     NT_CHECK_ALLOC(needs, (size_t)plan->n_ops);
     find_needs_gradient(model, needs);
     for (int i = 0; i < plan->n_ops; i++)
-        plan->maker[i] = i;
+        plan->maker[i] = plan->mode == NT_MODE_EVAL && model->layer[i].training_only ? -1 : i;
     nt_status status = NT_OK;
     for (int i = 0; i < plan->n_ops && status == NT_OK; i++) {
         if (plan->maker[i] != i) continue;
@@ -160,6 +162,12 @@ static nt_status create_ops(nt_plan *plan, const nt_model *model, nt_backend *ba
     }
     free(needs);
     return status;
+}
+
+int nt_plan_loss(const nt_plan *plan)
+{
+    if (!plan->model->has_loss) return -1;
+    return plan->mode == NT_MODE_TRAIN ? plan->n_ops - 1 : plan->model->loss;
 }
 
 /* --- storages --- */
@@ -195,7 +203,7 @@ static int last_use_of_output(const nt_plan *plan, const nt_model *model, int i)
     int last = i;
     bool training = plan->mode == NT_MODE_TRAIN;
     if (training && (plan->op[i].flags & NT_OP_KEEPS_Y)) last = moment_of_backward(plan, i);
-    if (plan->maker[model->output] == i || i == plan->n_ops - 1) last = 2 * plan->n_ops;
+    if (plan->maker[model->output] == i || i == nt_plan_loss(plan)) last = 2 * plan->n_ops;
     for (int c = i + 1; c < plan->n_ops; c++) {
         if (plan->maker[c] != c) continue;
         for (int k = 0; k < model->layer[c].n_inputs; k++) {

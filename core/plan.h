@@ -25,7 +25,7 @@ typedef struct nt_plan {
     int64_t n; /* samples */
     int n_ops; /* one per layer of the model; op[i].impl NULL where fused away */
     nt_op *op;
-    int *maker; /* (n_ops) which op makes layer i's output */
+    int *maker; /* (n_ops) which op makes layer i's output; -1: none, it is for training only */
     int n_storages, cap_storages;
     nt_memplan_value *storage;
     int *y_storage;     /* (n_ops) */
@@ -36,6 +36,10 @@ typedef struct nt_plan {
     nt_plan_sum *sum; /* in the order in which they run */
     size_t arena_bytes, naive_bytes, scratch_bytes;
 } nt_plan;
+
+/* The op whose y is the loss of a batch: the sum over all heads in training, that of the output otherwise. -1
+ * without a loss. */
+int nt_plan_loss(const nt_plan *plan);
 
 /* Compiles. no_reuse: every storage gets memory of its own. slots: the parameters' layouts if `params_fixed`,
  * which the ops must take; otherwise they are left to choose. */

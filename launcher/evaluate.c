@@ -97,5 +97,5 @@ void nt_outputs_to_probabilities(float *output, int64_t k, const char *loss)
 
 const char *nt_loss_of_model(const nt_model *model)
 {
-    return model->has_loss ? model->layer[model->n_layers - 1].ops->section.name : NULL;
+    return model->has_loss ? model->layer[model->loss].ops->section.name : NULL;
 }

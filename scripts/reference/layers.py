@@ -296,3 +296,20 @@ case("attention_causal_dropout", MHA + "2\ncausal = yes\ndropout = 0.25", checke
      params=attention_params(6))
 case("attention_inference", MHA + "2\ndropout = 0.4", attention(2, False, True), (2, 3, 4), params=attention_params(4),
      training=False)
+
+# --- auxiliary heads ---
+
+
+class Weighted(torch.autograd.Function):
+    """Hands x on, and its gradient weighted."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, dy):
+        return 0.375 * dy
+
+
+case("head", "type = head\nloss_weight = 0.375", lambda p, x: Weighted.apply(x), (3, 5))

@@ -8,6 +8,7 @@
 #include "core/layers/conv_transpose2d.h"
 #include "core/layers/embedding.h"
 #include "core/layers/group_norm.h"
+#include "core/layers/head.h"
 #include "core/layers/layer_norm.h"
 #include "core/layers/local_response_norm.h"
 #include "core/layers/losses.h"
@@ -112,6 +113,8 @@ static const op_case layer_cases[] = {
     {"attention, causal, dropout, no bias", "multihead_attention", MHA(1, true, 0.3, false), 3, 1, {SEQ(4, 2)}},
     {"attention, dropout", "multihead_attention", MHA(2, false, 0.4, true), 2, 1, {SEQ(3, 4)}},
     {"attention of one position", "multihead_attention", MHA(1, false, 0, true), 2, 1, {SEQ(1, 3)}},
+
+    {"head", "head", OPTIONS(head, "auto", 1), 2, 1, {VEC(5)}}, /* with another weight dx is no derivative */
 
     {"l1", "l1", NULL, 5, 2, {VEC(3), VEC(3)}},
     {"huber", "huber", OPTIONS(loss, .delta = 0.4), 5, 2, {VEC(3), VEC(3)}},

@@ -276,7 +276,7 @@ static void lists(void **state)
         assert_true(ops->section.help && ops->infer && !ops->is_loss);
         assert_true(ops->section.n_options == 0 || ops->section.size > 0);
     }
-    assert_int_equal(n, 29);
+    assert_int_equal(n, 30);
     for (const char *const *type = nt_loss_types(); *type; type++) {
         assert_true(nt_loss_find(*type)->is_loss && !nt_layer_find(*type));
         assert_string_equal(nt_loss_find(*type)->section.name, *type);

@@ -43,6 +43,8 @@
     X(position_embedding)                                                                                    \
     X(class_token)                                                                                           \
     X(multihead_attention)                                                                                   \
+    X(head)                                                                                                  \
+    X(total_loss)                                                                                            \
     X(mse)                                                                                                   \
     X(l1)                                                                                                    \
     X(huber)                                                                                                 \
