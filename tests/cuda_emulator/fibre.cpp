@@ -65,16 +65,10 @@ void make_fibre(Flow *fibre, void (*entry)(), unsigned color)
     fibre->context.uc_link = nullptr;
     makecontext(&fibre->context, entry, 0);
 #endif
-#ifdef NT_EMU_TSAN
-    fibre->tsan = __tsan_create_fiber(0);
-#endif
 }
 
 void free_fibre(Flow *fibre)
 {
-#ifdef NT_EMU_TSAN
-    __tsan_destroy_fiber(fibre->tsan);
-#endif
     permit(fibre->stack, fibre->stack_bytes);
     munmap(fibre->stack - PAGE, fibre->mapped_bytes);
 }
@@ -97,9 +91,6 @@ void switch_flow(Flow *from, Flow *to)
 {
 #ifdef NT_EMU_ASAN
     __sanitizer_start_switch_fiber(&from->fake_stack, to->stack, to->stack_bytes);
-#endif
-#ifdef NT_EMU_TSAN
-    __tsan_switch_to_fiber(to->tsan, 1 /* implies no order */);
 #endif
 #ifdef __x86_64__
     nt_emu_switch(&from->sp, to->sp);

@@ -21,7 +21,7 @@ struct Flow {
 #endif
     char *stack = nullptr;
     size_t stack_bytes = 0, mapped_bytes = 0;
-    void *tsan = nullptr;       /* ThreadSanitizer's name for it */
+    void *tsan = nullptr;       /* what ThreadSanitizer takes a host thread for */
     void *fake_stack = nullptr; /* AddressSanitizer's */
 };
 

@@ -71,6 +71,24 @@ static inline void note_write(void *address, size_t n_bytes)
 #endif
 }
 
+#ifdef NT_EMU_TSAN
+/* Who ThreadSanitizer thinks is running; changing implies no order. */
+static inline void see_flow(void *flow)
+{
+    __tsan_switch_to_fiber(flow, 1);
+}
+
+static inline void *make_seen_flow()
+{
+    return __tsan_create_fiber(0);
+}
+
+static inline void forget_seen_flow(void *flow)
+{
+    __tsan_destroy_fiber(flow);
+}
+#endif
+
 /* Out of bounds for AddressSanitizer. */
 static inline void forbid(void *address, size_t n_bytes)
 {

@@ -172,8 +172,8 @@ cudaError_t forbid_unsafe();                      /* calls that are unsafe while
 cudaError_t forbid_implicit(CUstream_st *stream); /* the legacy stream while a blocking stream captures */
 int count_graph_leaks(bool say);
 
-/* block.cpp */
-cudaError_t check_launch(const void *entry, dim3 grid, dim3 block, size_t shared_bytes);
+/* block.cpp, launch.cpp */
+bool acts_out_fault();
 void end_engine();                                 /* frees what this host thread ran kernels with */
 void describe_running(char *text, size_t n_bytes); /* kernel, block and thread of this host thread */
 
