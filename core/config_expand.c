@@ -13,9 +13,9 @@
  *
  * A layer whose type is a block becomes the block's layers, named "layer1.0.conv1" and so on, each with its
  * input written out; the block's own name stands for its last layer. Inside, a name means a layer of the same
- * block, `in` what the block was given. `if=no` leaves a layer out: whoever names it gets its input. What
- * comes out are ordinary [layer NAME] groups, so that nobody else needs to know of blocks; each key remembers
- * its line in the block and the line that used it. */
+ * block, `in` what the block was given. `if=no` leaves a layer out: whoever names it gets its (first) input.
+ * What comes out are ordinary [layer NAME] groups, so that nobody else needs to know of blocks; each key
+ * remembers its line in the block and the line that used it. */
 #include "core/config_private.h"
 
 #include "core/text.h"
@@ -413,6 +413,15 @@ static nt_status emit_repeated(expander *e, scope *s, const raw_layer *layer, co
     return NT_OK;
 }
 
+/* Cuts "a, b" to "a". */
+static nt_status first_name(nt_config *config, const char **names)
+{
+    size_t n = strcspn(*names, ",");
+    *names = nt_pool_text(&config->pool, *names, n);
+    NT_CHECK_ALLOC(*names, n);
+    return NT_OK;
+}
+
 static nt_status emit(expander *e, scope *s, const raw_layer *layer)
 {
     const char *name, *in = s->previous ? s->previous : s->in, *out;
@@ -426,6 +435,7 @@ static nt_status emit(expander *e, scope *s, const raw_layer *layer)
     NT_TRY(read_if(layer, &wanted));
     NT_TRY(read_repeat(layer, &first, &last));
     if (!wanted) {
+        if (in) NT_TRY(first_name(e->config, &in));
         NT_TRY(add_alias(e, name, in));
         s->previous = in;
         return NT_OK;

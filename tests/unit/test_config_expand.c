@@ -117,6 +117,18 @@ static void left_out(void **state)
          written);
 }
 
+/* A layer of several inputs that is left out stands for the first. */
+static void left_out_sum(void **state)
+{
+    (void)state;
+    same("[block r]\nparams = add=yes\nconv = conv2d\nsum = add if=$add input=conv,in\n"
+         "[layers]\na = r\nb = r add=no\nc = relu\n",
+         "[layer a.conv]\ntype = conv2d\ninput = input\n"
+         "[layer a.sum]\ntype = add\ninput = a.conv, input\n"
+         "[layer b.conv]\ntype = conv2d\ninput = a.sum\n"
+         "[layer c]\ntype = relu\ninput = b.conv\n");
+}
+
 static void nested(void **state)
 {
     (void)state;
@@ -177,6 +189,7 @@ int main(void)
         cmocka_unit_test(first_layer_reads_the_data),
         cmocka_unit_test(repeats),
         cmocka_unit_test(left_out),
+        cmocka_unit_test(left_out_sum),
         cmocka_unit_test(nested),
         cmocka_unit_test(mistakes),
         cmocka_unit_test(explosion),
