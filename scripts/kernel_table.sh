@@ -1,0 +1,142 @@
+#!/usr/bin/env bash
+# The table of kernels in the README: what each moves and computes, what the compiler says it needs, and how long the
+# memory of a device takes for it at least. Nothing here is measured.
+#   scripts/kernel_table.sh            prints the table
+#   scripts/kernel_table.sh --readme   puts it into README.md, between the marks
+# Bytes and operations are formulas, written down below by hand beside the kernels' names; registers, shared memory and
+# spills come from nvcc --resource-usage, compiled for sm_80 and sm_90: the largest of all instances (float32 and bfloat16,
+# vector and scalar). A kernel that no line below knows is an error.
+set -euo pipefail
+# shellcheck source=common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+# file | kernel, a regular expression of its demangled name | what it is called | what for | elements | bytes an element: float32 | bfloat16 | operations
+# an element. Elements of the stated shapes: act: activations of 128 x 64 x 56 x 56; img: pixels of 128 x 3 x 224 x 224; par:
+# parameters, 25.6 million; cls: 128 x 1000 classes; -: some thousand numbers at most, where the launch is all that counts.
+rows='
+input | normalise< | normalise | samples, uint8, to activations | img | 5 | 3 | 3 (double)
+activation | nt_map1< | nt_map1 | activation, forward | act | 8 | 4 | 1 (relu) to 60 (gelu)
+activation | nt_map2< | nt_map2 | activation, backward | act | 12 | 6 | 2 to 60
+add | add< | add | sum of two | act | 12 | 6 | 1
+bias | add_bias< | add_bias | bias, relu | act | 8 | 4 | 2
+bias | nt_sum_(rows|columns)< | nt_sum_rows, nt_sum_columns | gradient of a bias | act | 4 | 2 | 1
+bias | put_bias_gradient | put_bias_gradient | its last sums | - | - | - | -
+batchnorm | nt_sum_(rows|columns)<.*[ <]moments | nt_sum_rows, nt_sum_columns | batchnorm: statistics | act | 4 | 2 | 4
+batchnorm | put_statistics | put_statistics | its constants, per channel | - | - | - | -
+batchnorm | put_running | put_running | the same in inference | - | - | - | -
+batchnorm | [ ^]apply< | apply | batchnorm: y, relu | act | 8 | 4 | 4
+batchnorm | nt_sum_(rows|columns)<.*gradient_moments | nt_sum_rows, nt_sum_columns | batchnorm, backward: sums | act | 8 | 4 | 7
+batchnorm | put_gradients | put_gradients | its constants, per channel | - | - | - | -
+batchnorm | apply_backward< | apply_backward | batchnorm, backward: dx | act | 12 | 6 | 8
+dropout | dropout< | dropout | dropout, either way | act | 8 | 4 | 25 (integer)
+pool | max_forward< | max_forward | max pool 2x2: y, where | act | 5.25 | 2.75 | 1
+pool | max_backward< | max_backward | max pool 2x2: dx | act | 5.25 | 2.75 | 2
+pool | avg_forward< | avg_forward | average pool 2x2 | act | 5 | 2.5 | 1
+pool | avg_backward< | avg_backward | average pool 2x2: dx | act | 5 | 2.5 | 1
+global_pool | mean_forward< | mean_forward | global average pool | act | 4 | 2 | 1
+global_pool | mean_backward< | mean_backward | global average pool: dx | act | 4 | 2 | 1
+conv | im2col< | im2col | convolution 3x3: taps to columns | act | 40 | 20 | 0
+conv | col2im< | col2im | convolution 3x3: columns to dx | act | 40 | 38 | 9
+conv | to_wide< | to_wide | exchange samples and channels | act | 8 | 4 | 0
+conv | from_wide< | from_wide | the way back, bias | act | 8 | 4 | 1
+depthwise | [ ^]forward< | forward | depthwise 3x3 | act | 8 | 4 | 18
+depthwise | backward_x< | backward_x | depthwise 3x3: dx | act | 8 | 4 | 18
+depthwise | backward_weight< | backward_weight | depthwise 3x3: dw | act | 8 | 4 | 18
+depthwise | put_weight | put_weight | its last sums | - | - | - | -
+cast | nt_map1< | nt_map1 | float32 to bfloat16 | par | 6 | - | 1
+cast | copy_rows< | copy_rows | concatenation, either way | act | 8 | 4 | 0
+softmax | softmax_forward< | softmax_forward | softmax | cls | 8 | 4 | 8
+softmax | softmax_backward< | softmax_backward | softmax: dx | cls | 12 | 6 | 4
+cross_entropy | cross_entropy_forward< | cross_entropy_forward | cross entropy | cls | 4 | 2 | 4
+cross_entropy | cross_entropy_backward< | cross_entropy_backward | cross entropy: dx | cls | 8 | 4 | 8
+loss | loss_forward< | loss_forward | mse, bce and their like | cls | 8 | 6 | 2 to 8
+loss | loss_backward< | loss_backward | the same: dx | cls | 12 | 8 | 2 to 8
+reduce | block_squares | block_squares | squares of the gradient | par | 4 | - | 2 (double)
+reduce | add_in_order | add_in_order | their last sums | - | - | - | -
+reduce | add_losses | add_losses | losses of a batch | - | - | - | -
+reduce | judge | judge | the verdict on a step | - | - | - | -
+update | sgd | sgd | sgd with momentum | par | 20 | - | 6
+update | adam | adam | adam, adamw | par | 28 | - | 14
+update | stat | stat | running statistics | - | - | - | -
+probe | probe | probe | whether the device works | - | - | - | -
+'
+
+# resources ARCHITECTURE: one line per compiled kernel: file, registers, shared bytes, spilled bytes, name.
+resources() {
+    local source
+    for source in "$root"/core/backends/cuda/*.cu; do
+        "$nvcc" -cubin -arch="$1" -O3 -I"$root" --resource-usage -o "$work/out.cubin" "$source" 2>&1 | c++filt |
+            awk -v file="$(basename "$source" .cu)" '
+            /Compiling entry function/ { split($0, part, "\047"); name = part[2]; spilled = 0 }
+            /spill stores/ { spilled = $5 + $9 }
+            /Used [0-9]+ registers/ {
+                match($0, /Used [0-9]+/); registers = substr($0, RSTART + 5, RLENGTH - 5)
+                shared = match($0, /[0-9]+ bytes smem/) ? substr($0, RSTART, RLENGTH) + 0 : 0
+                print file "|" registers "|" shared "|" spilled "|" name
+            }'
+    done
+}
+
+print_table() {
+    awk -F'|' -v rows="$rows" '
+    function trim(text) { gsub(/^ +| +$/, "", text); return text }
+    # Microseconds that so many bytes take at so many bytes a second.
+    function us(bytes, bandwidth) { return sprintf(bytes / bandwidth * 1e6 < 9.95 ? "%.1f" : "%.0f", bytes / bandwidth * 1e6) }
+    BEGIN {
+        elements["act"] = 128 * 64 * 56 * 56; elements["img"] = 128 * 3 * 224 * 224
+        elements["par"] = 25.6e6; elements["cls"] = 128 * 1000
+        n_rows = split(rows, row, "\n")
+    }
+    {
+        known = 0
+        name = $5; for (i = 6; i <= NF; i++) name = name "|" $i
+        for (r = 1; r <= n_rows && !known; r++) {
+            split(row[r], field, " [|] ")
+            if (trim(field[1]) != $1 || " " name !~ field[2]) continue
+            known = 1
+            side = FILENAME ~ /sm_80/ ? 80 : 90
+            if ($2 > registers[r, side]) registers[r, side] = $2
+            if ($3 > shared[r]) shared[r] = $3
+            if ($4 > spilled[r]) spilled[r] = $4
+        }
+        if (!known) { print "no line of the table knows " $1 ".cu: " name > "/dev/stderr"; failed = 1 }
+    }
+    END {
+        if (failed) exit 1
+        print "| kernel | for | bytes an element, float32 / bfloat16 | operations an element | elements | MB in float32 | A100 40 GB, us | A100 80 GB, us | H100 SXM, us | registers sm_80 / sm_90 | shared bytes |"
+        print "|---|---|---|---|---|---|---|---|---|---|---|"
+        for (r = 1; r <= n_rows; r++) {
+            if (row[r] !~ /[|]/) continue
+            n = split(row[r], field, " [|] ")
+            for (i = 1; i <= n; i++) { field[i] = trim(field[i]); if (field[i] == "-") field[i] = "" }
+            if (!((r, 80) in registers)) { print "there is no kernel " field[1] ".cu: " field[2] > "/dev/stderr"; exit 1 }
+            each = field[6] (field[7] != "" ? " / " : "") field[7]
+            cost = " |  |  | "
+            if (field[5] != "") {
+                bytes = field[6] * elements[field[5]]
+                cost = sprintf("%s | %s | %s | %s", bytes < 1e7 ? sprintf("%.1f", bytes / 1e6) : int(bytes / 1e6 + 0.5),
+                               us(bytes, 1.555e12), us(bytes, 2.039e12), us(bytes, 3.35e12))
+            }
+            spills = spilled[r] > 0 ? sprintf(" (%d bytes spilled)", spilled[r]) : ""
+            printf "| %s.cu: %s | %s | %s | %s | %s | %s | %d / %d%s | %d |\n", field[1], field[3], field[4], each, field[8],
+                field[5], cost, registers[r, 80], registers[r, 90], spills, shared[r]
+        }
+    }' "$work/sm_80" "$work/sm_90"
+}
+
+nvcc=${CUDA_HOME:+$CUDA_HOME/bin/}nvcc
+command -v "$nvcc" >/dev/null || die "there is no nvcc; see CUDA_HOME"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+resources sm_80 >"$work/sm_80"
+resources sm_90 >"$work/sm_90"
+print_table >"$work/table"
+if [ "${1:-}" != --readme ]; then
+    cat "$work/table"
+    exit 0
+fi
+awk -v table="$work/table" '
+    /<!-- kernels: end/ { inside = 0 }
+    !inside { print }
+    /<!-- kernels: begin/ { inside = 1; while ((getline line < table) > 0) print line }' "$root/README.md" >"$work/README.md"
+cat "$work/README.md" >"$root/README.md"
