@@ -248,7 +248,9 @@ nt_status nt_op_create(nt_op *op, const char *kind)
         NT_TRY(nt_fallback_create(op, kind));
         return NT_OK;
     }
-    NT_BUG_UNLESS(op->impl, "backend '%s' has no operation '%s'", op->backend->ops->name, kind);
+    NT_CHECK(op->impl, NT_ERR_UNAVAILABLE,
+             "device = %s cannot compute %s: it has no operation '%s'; device = cpu has them all",
+             op->backend->ops->name, op->name, kind);
     nt_status status = op->impl->create(op);
     if (status == NT_OK) return NT_OK;
     nt_op_destroy(op);

@@ -16,18 +16,19 @@ typedef struct activation {
 
 static bool keeps_zero(nt_activation function)
 {
-    return function != NT_ACT_LOGISTIC && function != NT_ACT_THRESHOLD;
+    return function != NT_ACT_LOGISTIC && function != NT_ACT_THRESHOLD && function != NT_ACT_HARDSIGMOID;
 }
 
 static bool has_loop(nt_activation function)
 {
-    return function <= NT_ACT_SILU;
+    return function != NT_ACT_SOFTPLUS;
 }
 
 /* Backward looks at x where y does not tell the slope. */
 static bool needs_x(nt_activation function)
 {
-    return function == NT_ACT_GELU || function == NT_ACT_SILU;
+    return function == NT_ACT_GELU || function == NT_ACT_SILU || function == NT_ACT_HARDSWISH ||
+           function == NT_ACT_MISH || function == NT_ACT_GELU_TANH;
 }
 
 static void activation_destroy(nt_op *op)
@@ -134,12 +135,22 @@ static void forward_range(void *arg, int64_t begin, int64_t end)
     case NT_N_ACTIVATIONS:
         vec->scale(y, x, 1, n);
         break;
-    case NT_ACT_RELU6: /* the rest: see has_loop */
+    case NT_ACT_RELU6:
+        vec->relu6(y, x, n);
+        break;
     case NT_ACT_HARDSIGMOID:
+        vec->hardsigmoid(y, x, n);
+        break;
     case NT_ACT_HARDSWISH:
-    case NT_ACT_SOFTPLUS:
+        vec->hardswish(y, x, n);
+        break;
     case NT_ACT_MISH:
+        vec->mish(y, x, n);
+        break;
     case NT_ACT_GELU_TANH:
+        vec->gelu_tanh(y, x, n);
+        break;
+    case NT_ACT_SOFTPLUS: /* see has_loop */
         break;
     }
 }
@@ -190,12 +201,22 @@ static void backward_range(void *arg, int64_t begin, int64_t end)
     case NT_N_ACTIVATIONS:
         if (dx != dy) vec->scale(dx, dy, 1, n);
         break;
-    case NT_ACT_RELU6: /* the rest: see has_loop */
+    case NT_ACT_RELU6:
+        vec->relu6_backward(dx, dy, y, n);
+        break;
     case NT_ACT_HARDSIGMOID:
+        vec->hardsigmoid_backward(dx, dy, y, n);
+        break;
     case NT_ACT_HARDSWISH:
-    case NT_ACT_SOFTPLUS:
+        vec->hardswish_backward(dx, dy, x, n);
+        break;
     case NT_ACT_MISH:
+        vec->mish_backward(dx, dy, x, n);
+        break;
     case NT_ACT_GELU_TANH:
+        vec->gelu_tanh_backward(dx, dy, x, n);
+        break;
+    case NT_ACT_SOFTPLUS: /* see has_loop */
         break;
     }
 }

@@ -74,7 +74,9 @@ static nt_status window_create(nt_op *op)
                                      .out = {y[2], y[3]},
                                      .kernel = {o->kernel[0], o->kernel[1]},
                                      .stride = {o->stride[0], o->stride[1]},
-                                     .pad = {o->pad_begin[0], o->pad_begin[1]}}));
+                                     .pad = {o->pad_begin[0], o->pad_begin[1]},
+                                     .pad_end = {o->pad_end[0], o->pad_end[1]},
+                                     .counts = o->count_include_pad}));
     NT_TRY(take_layout(op));
     pool *p = op->state;
     NT_BUG_UNLESS(nt_cpu_strips_of(nt_cpu_of(op), &op->y, &p->out), "layer %s: layout of y", op->name);
@@ -195,6 +197,14 @@ static nt_status avg_backward(nt_op *op, const nt_pass *pass)
 
 const nt_op_impl nt_cpu_avg_pool = {
     .kind = "avg_pool",
+    .create = window_create,
+    .destroy = pool_destroy,
+    .forward = avg_forward,
+    .backward = avg_backward,
+};
+
+const nt_op_impl nt_cpu_avg_pool_padded = {
+    .kind = "avg_pool_padded",
     .create = window_create,
     .destroy = pool_destroy,
     .forward = avg_forward,

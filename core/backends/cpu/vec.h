@@ -28,9 +28,10 @@ typedef struct nt_vec_norm {
 typedef struct nt_vec_window {
     int lanes;     /* channels in use */
     bool relu;     /* max_pool: y = max(y, 0) */
+    bool counts;   /* avg_pool: divides by the taps in x and its padding, not only by those in x */
     bool covers;   /* windows cover every element of x exactly once: backward assigns, else it adds */
     int64_t pixel; /* elements from one position to the next, of x and y */
-    int64_t size[2], out[2], kernel[2], stride[2], pad[2]; /* of x, of y; pad: before */
+    int64_t size[2], out[2], kernel[2], stride[2], pad[2], pad_end[2]; /* of x, of y; pad: before */
 } nt_vec_window;
 
 /* A dropout mask: kept elements are `scale`, the others 0; core/layers/dropout.h. */
@@ -63,6 +64,16 @@ typedef struct nt_vec_ops {
     void (*gelu_backward)(float *dx, const float *dy, const float *x, int64_t n);
     void (*silu)(float *y, const float *x, int64_t n);
     void (*silu_backward)(float *dx, const float *dy, const float *x, int64_t n);
+    void (*relu6)(float *y, const float *x, int64_t n);
+    void (*relu6_backward)(float *dx, const float *dy, const float *y, int64_t n);
+    void (*hardsigmoid)(float *y, const float *x, int64_t n);
+    void (*hardsigmoid_backward)(float *dx, const float *dy, const float *y, int64_t n);
+    void (*hardswish)(float *y, const float *x, int64_t n);
+    void (*hardswish_backward)(float *dx, const float *dy, const float *x, int64_t n);
+    void (*mish)(float *y, const float *x, int64_t n);
+    void (*mish_backward)(float *dx, const float *dy, const float *x, int64_t n);
+    void (*gelu_tanh)(float *y, const float *x, int64_t n);
+    void (*gelu_tanh_backward)(float *dx, const float *dy, const float *x, int64_t n);
     void (*exp_shifted)(float *y, const float *x, float shift, int64_t n); /* y = exp(x - shift) */
     void (*dropout_mask)(float *mask, const nt_vec_mask *m, int64_t n);
     double (*sum_squares)(const float *x, int64_t n);

@@ -144,6 +144,113 @@ static void vec_silu_backward(float *dx, const float *dy, const float *x, int64_
     }
 }
 
+static inline float relu6_of(float x)
+{
+    float low = x < 0 ? 0 : x;
+    return low > 6 ? 6 : low;
+}
+
+static void vec_relu6(float *y, const float *x, int64_t n)
+{
+    EACH(i, n) y[i] = relu6_of(x[i]);
+}
+
+static void vec_relu6_backward(float *dx, const float *dy, const float *y, int64_t n)
+{
+    EACH(i, n)
+    {
+        float below = y[i] < 6 ? dy[i] : 0;
+        dx[i] = y[i] > 0 ? below : 0;
+    }
+}
+
+static void vec_hardsigmoid(float *y, const float *x, int64_t n)
+{
+    EACH(i, n) y[i] = relu6_of(x[i] + 3) * (1 / 6.0f);
+}
+
+static void vec_hardsigmoid_backward(float *dx, const float *dy, const float *y, int64_t n)
+{
+    EACH(i, n)
+    {
+        float slope = dy[i] * (1 / 6.0f), below = y[i] < 1 ? slope : 0;
+        dx[i] = y[i] > 0 ? below : 0;
+    }
+}
+
+static void vec_hardswish(float *y, const float *x, int64_t n)
+{
+    EACH(i, n) y[i] = x[i] * relu6_of(x[i] + 3) * (1 / 6.0f);
+}
+
+static void vec_hardswish_backward(float *dx, const float *dy, const float *x, int64_t n)
+{
+    EACH(i, n)
+    {
+        float middle = x[i] * (1 / 3.0f) + 0.5f, high = x[i] < 3 ? middle : 1;
+        dx[i] = dy[i] * (x[i] <= -3 ? 0 : high);
+    }
+}
+
+/* With e = exp(x) and w = e (e + 2): tanh(log(1 + e)) = w / (w + 2). Beyond 20 it is 1. */
+static inline float mish_product(float x, float *e)
+{
+    *e = expm1_of(x > 20 ? 20 : x) + 1;
+    return *e * (*e + 2);
+}
+
+static void vec_mish(float *y, const float *x, int64_t n)
+{
+    EACH(i, n)
+    {
+        float e, w = mish_product(x[i], &e);
+        y[i] = x[i] * (w / (w + 2));
+    }
+}
+
+/* t + x (1 - t^2) s, t the tanh and s the logistic function; 1 - t^2 in a form that does not cancel */
+static void vec_mish_backward(float *dx, const float *dy, const float *x, int64_t n)
+{
+    EACH(i, n)
+    {
+        float e, w = mish_product(x[i], &e), t = w / (w + 2);
+        dx[i] = dy[i] * (t + x[i] * (2 / (w + 2) * (1 + t)) * (e / (1 + e)));
+    }
+}
+
+/* q = exp(-2 |u|) for the argument u of gelu_tanh's tanh: tanh|u| = (1 - q) / (1 + q), and 1 - tanh^2 = 4 q /
+ * (1 + q)^2 stays exact where it is small. */
+static inline float gelu_tanh_q(float x, float *u)
+{
+    *u = 0.79788456f * (x + 0.044715f * x * x * x);
+    float a = 2 * fabsf(*u);
+    return 1 / (expm1_of(a > 80 ? 80 : a) + 1);
+}
+
+/* 1 + tanh(u) */
+static inline float gelu_tanh_rise(float u, float q)
+{
+    return u < 0 ? 2 * q / (1 + q) : 2 / (1 + q);
+}
+
+static void vec_gelu_tanh(float *y, const float *x, int64_t n)
+{
+    EACH(i, n)
+    {
+        float u, q = gelu_tanh_q(x[i], &u);
+        y[i] = 0.5f * x[i] * gelu_tanh_rise(u, q);
+    }
+}
+
+static void vec_gelu_tanh_backward(float *dx, const float *dy, const float *x, int64_t n)
+{
+    EACH(i, n)
+    {
+        float u, q = gelu_tanh_q(x[i], &u), inner = 0.79788456f * (1 + 0.134145f * x[i] * x[i]);
+        dx[i] = dy[i] * (0.5f * gelu_tanh_rise(u, q) + 2 * x[i] * inner * q / ((1 + q) * (1 + q)));
+    }
+}
+
 static void vec_exp_shifted(float *y, const float *x, float shift, int64_t n)
 {
     EACH(i, n) y[i] = expm1_of(x[i] - shift) + 1;

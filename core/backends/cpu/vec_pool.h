@@ -157,9 +157,17 @@ static void vec_max_pool_backward(const nt_vec_window *w, float *dx, const float
 #undef FN
 }
 
-INLINE float one_over_taps(vec_taps t)
+/* Taps of one axis that the sum is divided by. */
+INLINE int64_t counted(const nt_vec_window *w, vec_taps t, int axis, int64_t out)
 {
-    return 1 / (float)((t.to[0] - t.from[0]) * (t.to[1] - t.from[1]));
+    if (!w->counts) return t.to[axis] - t.from[axis];
+    const int64_t first = out * w->stride[axis] - w->pad[axis], end = w->size[axis] + w->pad_end[axis];
+    return end - first < w->kernel[axis] ? end - first : w->kernel[axis];
+}
+
+INLINE float one_over_count(const nt_vec_window *w, vec_taps t, int64_t p, int64_t q)
+{
+    return 1 / (float)(counted(w, t, 0, p) * counted(w, t, 1, q));
 }
 
 INLINE void avg_pool(const nt_vec_window *w, float *y, const float *x, int lanes)
@@ -169,7 +177,7 @@ INLINE void avg_pool(const nt_vec_window *w, float *y, const float *x, int lanes
             const vec_taps t = taps_of(w, p, q);
             lanes_f sum = {0};
             EACH_TAP(w, t, r, s) sum += lanes_load(x + tap_at(w, t, r, s), lanes);
-            lanes_store(y, sum * one_over_taps(t), lanes);
+            lanes_store(y, sum * one_over_count(w, t, p, q), lanes);
         }
 }
 
@@ -185,7 +193,7 @@ INLINE void avg_pool_backward(const nt_vec_window *w, float *dx, const float *dy
     for (int64_t p = 0; p < w->out[0]; p++)
         for (int64_t q = 0; q < w->out[1]; q++, dy += w->pixel) {
             const vec_taps t = taps_of(w, p, q);
-            const lanes_f share = lanes_load(dy, lanes) * one_over_taps(t);
+            const lanes_f share = lanes_load(dy, lanes) * one_over_count(w, t, p, q);
             EACH_TAP(w, t, r, s)
             {
                 float *to = dx + tap_at(w, t, r, s);
