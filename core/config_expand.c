@@ -229,10 +229,8 @@ static nt_status resolve(expander *e, const scope *s, const nt_word *input, cons
     for (char *next = text, *save; (next = strtok_r(next, ", \t", &save)); next = NULL) {
         const char *one = NULL;
         NT_TRY(resolve_one(e, s, input, next, &one));
-        if (*out)
-            NT_TRY(pool_format(e->config, out, "%s, %s", *out, one));
-        else
-            *out = one;
+        NT_TRY(*out ? pool_format(e->config, out, "%s, %s", *out, one)
+                    : pool_format(e->config, out, "%s%s", one, "")); /* `one` may lie in `text` */
     }
     return NT_OK;
 }

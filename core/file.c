@@ -3,6 +3,10 @@
 #include "core/file.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 bool nt_file_write(int fd, const void *bytes, size_t n_bytes)
@@ -17,4 +21,23 @@ bool nt_file_write(int fd, const void *bytes, size_t n_bytes)
         n_bytes -= (size_t)n;
     }
     return true;
+}
+
+nt_status nt_file_replace(const char *path, const void *bytes, size_t n_bytes)
+{
+    char temporary[PATH_MAX];
+    NT_CHECK(snprintf(temporary, sizeof temporary, "%s.tmp%ld", path, (long)getpid()) < PATH_MAX,
+             NT_ERR_CREATE, "the path of the output is too long");
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+    NT_CHECK(fd >= 0, NT_ERR_CREATE, "cannot create '%s': %s", temporary, strerror(errno));
+    bool written = nt_file_write(fd, bytes, n_bytes) && fsync(fd) == 0;
+    int error = errno;
+    if (close(fd) != 0 && written) {
+        written = false;
+        error = errno;
+    }
+    if (written && rename(temporary, path) == 0) return NT_OK;
+    if (written) error = errno;
+    (void)unlink(temporary);
+    NT_FAIL(NT_ERR_IO, "cannot write '%s': %s", path, strerror(error));
 }

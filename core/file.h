@@ -1,6 +1,8 @@
-/* Writing to a file descriptor: all of it or an error. */
+/* Writing files: all of it or an error. */
 #ifndef NT_CORE_FILE_H
 #define NT_CORE_FILE_H
+
+#include "core/status.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -8,5 +10,9 @@
 /* Writes all n_bytes, however many calls that takes. False with errno set if that cannot be done; part of it
  * may be written then. */
 bool nt_file_write(int fd, const void *bytes, size_t n_bytes);
+
+/* Puts a file of these bytes in the place of `path`: whole and on the disk, or not at all. NT_ERR_CREATE,
+ * NT_ERR_IO. */
+NT_MUST nt_status nt_file_replace(const char *path, const void *bytes, size_t n_bytes);
 
 #endif

@@ -45,6 +45,7 @@ typedef struct nt_param {
 } nt_param;
 
 typedef struct nt_layer nt_layer;
+typedef struct nt_onnx nt_onnx;
 
 typedef struct nt_layer_ops {
     nt_section
@@ -59,6 +60,8 @@ typedef struct nt_layer_ops {
     nt_status (*infer)(nt_layer *layer);
     /* Multiplications and additions of a forward pass of one sample. Optional: 0. */
     int64_t (*flops)(const nt_layer *layer);
+    /* What the layer is in ONNX's operators (core/onnx.h). Optional: it cannot be exported. */
+    nt_status (*onnx)(const nt_layer *layer, nt_onnx *onnx);
 } nt_layer_ops;
 
 /* A node of the graph. */

@@ -128,6 +128,17 @@ void nt_proto_doubles(nt_proto *p, int field, const double *values, size_t n)
         put_fixed(p, double_bits(values[i]), 8);
 }
 
+void nt_proto_floats(nt_proto *p, int field, const float *values, size_t n)
+{
+    put_key(p, field, LENGTH);
+    put_varint(p, 4 * (uint64_t)n);
+    for (size_t i = 0; i < n && !p->failed; i++) {
+        uint32_t bits;
+        memcpy(&bits, &values[i], sizeof bits);
+        put_fixed(p, bits, 4);
+    }
+}
+
 nt_status nt_proto_check(const nt_proto *p)
 {
     NT_CHECK(!p->failed, NT_ERR_UNAVAILABLE, "out of memory: a message of more than %zu bytes", p->n);

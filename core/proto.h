@@ -32,6 +32,8 @@ void nt_proto_message(nt_proto *p, int field, const nt_proto *value);          /
 void nt_proto_ints(nt_proto *p, int field, const int64_t *values, int n);      /* packed */
 void nt_proto_doubles(nt_proto *p, int field, const double *values, size_t n); /* packed */
 
+void nt_proto_floats(nt_proto *p, int field, const float *values, size_t n); /* packed; also raw bytes */
+
 /* Bytes without a field around them. */
 void nt_proto_raw(nt_proto *p, const void *bytes, size_t n);
 

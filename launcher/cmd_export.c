@@ -1,9 +1,10 @@
 /* nntrain export: a trained model for other programs. The output's suffix says what: .safetensors, weights
- * and running statistics under the names of PyTorch's state dicts. Rank 0 writes; the file is whole or
- * absent. */
+ * and running statistics under the names of PyTorch's state dicts; .onnx, the graph with them, for inference.
+ * Rank 0 writes; the file is whole or absent. */
 #include "launcher/command.h"
 #include "launcher/resume.h"
 
+#include "core/onnx.h"
 #include "core/phase.h"
 #include "core/weights.h"
 
@@ -12,7 +13,8 @@
 #include <sys/stat.h>
 
 #define USAGE                                                                                                \
-    "nntrain export cfg.ini out.safetensors [section.key=value ...] [--checkpoint file.h5] [--force]"
+    "nntrain export cfg.ini out.safetensors|out.onnx [section.key=value ...] [--checkpoint file.h5] "        \
+    "[--force]"
 
 /* A format: how files of it end, and what writes one. */
 typedef struct format {
@@ -20,7 +22,7 @@ typedef struct format {
     nt_status (*write)(nt_net *net, const char *path);
 } format;
 
-static const format formats[] = {{".safetensors", nt_weights_save}};
+static const format formats[] = {{".safetensors", nt_weights_save}, {".onnx", nt_onnx_save}};
 
 static nt_status find_format(const char *path, const format **out)
 {
@@ -30,7 +32,7 @@ static nt_status find_format(const char *path, const format **out)
         *out = &formats[i];
         if (n > end && strcmp(path + n - end, formats[i].suffix) == 0) return NT_OK;
     }
-    NT_FAIL(NT_ERR_USAGE, "'%s': the output must end in .safetensors", path);
+    NT_FAIL(NT_ERR_USAGE, "'%s': the output must end in .safetensors or .onnx", path);
 }
 
 static nt_status check_output(const char *path, bool force)
@@ -86,6 +88,6 @@ static nt_status export_run(nt_session *session, int argc, char **argv)
 const nt_command nt_cmd_export = {
     .name = "export",
     .usage = USAGE,
-    .help = "a trained model for other programs: safetensors",
+    .help = "a trained model for other programs: safetensors, ONNX",
     .run = export_run,
 };

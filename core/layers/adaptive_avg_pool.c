@@ -3,6 +3,7 @@
 #include "core/layers/adaptive_avg_pool.h"
 
 #include "core/layers/common.h"
+#include "core/onnx.h"
 
 static nt_status adaptive_infer(nt_layer *layer)
 {
@@ -30,6 +31,22 @@ static const nt_option adaptive_options[] = {
      .help = "height and width of the output (one number: both)"},
 };
 
+/* ONNX has no such operator: an average pooling where all windows are alike. */
+static nt_status adaptive_avg_pool_onnx(const nt_layer *layer, nt_onnx *o)
+{
+    const int64_t *in = layer->in[0].dim + 1, *out = layer->out.dim + 1;
+    NT_CHECK(in[0] % out[0] == 0 && in[1] % out[1] == 0, NT_ERR_CONFIG,
+             "adaptive_avg_pool of %lldx%lld to %lldx%lld has no form in ONNX: the sizes must divide",
+             (long long)in[0], (long long)in[1], (long long)out[0], (long long)out[1]);
+    const int64_t kernel[] = {in[0] / out[0], in[1] / out[1]};
+    nt_onnx_op(o, "AveragePool");
+    nt_onnx_input(o, nt_onnx_x(o, 0));
+    nt_onnx_int_list(o, "kernel_shape", kernel, 2);
+    nt_onnx_int_list(o, "strides", kernel, 2);
+    nt_onnx_end_layer(o);
+    return NT_OK;
+}
+
 const nt_layer_ops nt_layer_adaptive_avg_pool = {
     .section = {.name = "adaptive_avg_pool",
                 .help = "averages over as many windows as the output is to have",
@@ -40,4 +57,5 @@ const nt_layer_ops nt_layer_adaptive_avg_pool = {
     .max_inputs = 1,
     .infer = adaptive_infer,
     .flops = adaptive_flops,
+    .onnx = adaptive_avg_pool_onnx,
 };

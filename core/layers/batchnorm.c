@@ -4,6 +4,7 @@
 
 #include "core/init.h"
 #include "core/layers/common.h"
+#include "core/onnx.h"
 
 static nt_status batchnorm_infer(nt_layer *layer)
 {
@@ -24,6 +25,18 @@ static nt_status batchnorm_infer(nt_layer *layer)
 static int64_t batchnorm_flops(const nt_layer *layer)
 {
     return nt_count_mul(2, nt_shape_elems(layer->in[0]));
+}
+
+static nt_status batchnorm_onnx(const nt_layer *layer, nt_onnx *o)
+{
+    const nt_batchnorm_options *b = layer->options;
+    nt_onnx_op(o, "BatchNormalization");
+    nt_onnx_input(o, nt_onnx_x(o, 0));
+    for (int p = 0; p < layer->n_params; p++) /* in ONNX's order too: scale, shift, mean, variance */
+        nt_onnx_input(o, nt_onnx_param(o, p));
+    nt_onnx_float(o, "epsilon", b->eps);
+    nt_onnx_end_layer(o);
+    return NT_OK;
 }
 
 static const nt_option batchnorm_options[] = {
@@ -53,4 +66,5 @@ const nt_layer_ops nt_layer_batchnorm = {
     .max_inputs = 1,
     .infer = batchnorm_infer,
     .flops = batchnorm_flops,
+    .onnx = batchnorm_onnx,
 };

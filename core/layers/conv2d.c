@@ -3,6 +3,7 @@
 
 #include "core/init.h"
 #include "core/layers/common.h"
+#include "core/onnx.h"
 
 static nt_status check_groups(const nt_conv2d_options *o, nt_shape in)
 {
@@ -94,6 +95,22 @@ static const nt_option conv2d_options[] = {
     NT_INIT_OPTIONS(nt_conv2d_options),
 };
 
+static nt_status conv2d_onnx(const nt_layer *layer, nt_onnx *o)
+{
+    const nt_conv2d_options *c = layer->options;
+    const int64_t pads[] = {c->pad_begin[0], c->pad_begin[1], c->pad_end[0], c->pad_end[1]};
+    nt_onnx_op(o, "Conv");
+    nt_onnx_input(o, nt_onnx_x(o, 0));
+    for (int p = 0; p < layer->n_params; p++)
+        nt_onnx_input(o, nt_onnx_param(o, p));
+    nt_onnx_int_list(o, "strides", c->stride, 2);
+    nt_onnx_int_list(o, "dilations", c->dilation, 2);
+    nt_onnx_int_list(o, "pads", pads, 4);
+    nt_onnx_int(o, "group", c->groups);
+    nt_onnx_end_layer(o);
+    return NT_OK;
+}
+
 const nt_layer_ops nt_layer_conv2d = {
     .section = {.name = "conv2d",
                 .help = "two-dimensional convolution",
@@ -105,4 +122,5 @@ const nt_layer_ops nt_layer_conv2d = {
     .takes_batchnorm = true,
     .infer = conv2d_infer,
     .flops = conv2d_flops,
+    .onnx = conv2d_onnx,
 };

@@ -4,6 +4,7 @@
 
 #include "core/init.h"
 #include "core/layers/common.h"
+#include "core/onnx.h"
 
 static nt_status check_options(const nt_conv_transpose2d_options *o, nt_shape in)
 {
@@ -95,6 +96,23 @@ static const nt_option conv_transpose2d_options[] = {
 };
 /* clang-format on */
 
+static nt_status conv_transpose2d_onnx(const nt_layer *layer, nt_onnx *o)
+{
+    const nt_conv_transpose2d_options *c = layer->options;
+    const int64_t pads[] = {c->padding[0], c->padding[1], c->padding[0], c->padding[1]};
+    nt_onnx_op(o, "ConvTranspose");
+    nt_onnx_input(o, nt_onnx_x(o, 0));
+    for (int p = 0; p < layer->n_params; p++)
+        nt_onnx_input(o, nt_onnx_param(o, p));
+    nt_onnx_int_list(o, "strides", c->stride, 2);
+    nt_onnx_int_list(o, "dilations", c->dilation, 2);
+    nt_onnx_int_list(o, "output_padding", c->output_padding, 2);
+    nt_onnx_int_list(o, "pads", pads, 4);
+    nt_onnx_int(o, "group", c->groups);
+    nt_onnx_end_layer(o);
+    return NT_OK;
+}
+
 const nt_layer_ops nt_layer_conv_transpose2d = {
     .section = {.name = "conv_transpose2d",
                 .help = "transposed two-dimensional convolution (upsampling)",
@@ -106,4 +124,5 @@ const nt_layer_ops nt_layer_conv_transpose2d = {
     .takes_batchnorm = true,
     .infer = conv_transpose2d_infer,
     .flops = conv_transpose2d_flops,
+    .onnx = conv_transpose2d_onnx,
 };

@@ -1,6 +1,7 @@
 /* dropout: one option. Which elements are dropped is a formula of core/layers/dropout.h, kept by every
  * backend. */
 #include "core/layers/dropout.h"
+#include "core/onnx.h"
 
 static nt_status dropout_infer(nt_layer *layer)
 {
@@ -21,6 +22,14 @@ static const nt_option dropout_options[] = {
      .help = "probability that an element is set to zero in training, less than 1"},
 };
 
+/* Inference only. */
+static nt_status dropout_onnx(const nt_layer *layer, nt_onnx *o)
+{
+    (void)layer;
+    nt_onnx_same(o, "Identity");
+    return NT_OK;
+}
+
 const nt_layer_ops nt_layer_dropout = {
     .section = {.name = "dropout",
                 .help = "random zeros in training, scaled so that the mean stays",
@@ -30,4 +39,5 @@ const nt_layer_ops nt_layer_dropout = {
     .min_inputs = 1,
     .max_inputs = 1,
     .infer = dropout_infer,
+    .onnx = dropout_onnx,
 };

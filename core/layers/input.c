@@ -1,5 +1,6 @@
 /* input: made by the model builder, which fills in the options from the dataset; hence no option table. */
 #include "core/layers/input.h"
+#include "core/onnx.h"
 
 /* The shape is that of the dataset's samples: in[0], or `out` set by whoever made the node. */
 static nt_status input_infer(nt_layer *layer)
@@ -16,9 +17,36 @@ static nt_status input_infer(nt_layer *layer)
     return NT_OK;
 }
 
+/* (x scale - mean) inv_std, the constants as (C, 1, 1) */
+static nt_status input_onnx(const nt_layer *layer, nt_onnx *o)
+{
+    const nt_input_options *options = layer->options;
+    float mean[NT_MAX_CHANNELS], inv_std[NT_MAX_CHANNELS];
+    nt_shape shape = layer->out;
+    for (int i = 0; i < shape.n_dims; i++)
+        shape.dim[i] = i == 0 && options->n_channels > 0 ? options->n_channels : 1;
+    for (int c = 0; c < options->n_channels; c++) {
+        mean[c] = (float)options->mean[c];
+        inv_std[c] = (float)options->inv_std[c];
+    }
+    nt_onnx_op(o, "Cast");
+    nt_onnx_input(o, nt_onnx_x(o, 0));
+    nt_onnx_int(o, "to", 1); /* float */
+    const char *x = nt_onnx_apply(o, "Mul", nt_onnx_end(o), nt_onnx_number(o, options->scale));
+    if (options->n_channels > 0) {
+        x = nt_onnx_apply(o, "Sub", x, nt_onnx_floats(o, mean, shape));
+        x = nt_onnx_apply(o, "Mul", x, nt_onnx_floats(o, inv_std, shape));
+    }
+    nt_onnx_op(o, "Identity");
+    nt_onnx_input(o, x);
+    nt_onnx_end_layer(o);
+    return NT_OK;
+}
+
 const nt_layer_ops nt_layer_input = {
     .section = {.name = "input", .help = "the samples, normalised", .size = sizeof(nt_input_options)},
     .min_inputs = 0,
     .max_inputs = 1,
     .infer = input_infer,
+    .onnx = input_onnx,
 };

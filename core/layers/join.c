@@ -2,6 +2,7 @@
  * the other along the first dimension of a sample (channels or features), where alone they may differ. */
 #include "core/layer.h"
 #include "core/layers/common.h"
+#include "core/onnx.h"
 
 static nt_status add_infer(nt_layer *layer)
 {
@@ -35,12 +36,35 @@ static nt_status concat_infer(nt_layer *layer)
     return NT_OK;
 }
 
+static void join_onnx(const nt_layer *layer, nt_onnx *o, const char *type)
+{
+    nt_onnx_op(o, type);
+    for (int i = 0; i < layer->n_inputs; i++)
+        nt_onnx_input(o, nt_onnx_x(o, i));
+}
+
+static nt_status add_onnx(const nt_layer *layer, nt_onnx *o)
+{
+    join_onnx(layer, o, "Sum");
+    nt_onnx_end_layer(o);
+    return NT_OK;
+}
+
+static nt_status concat_onnx(const nt_layer *layer, nt_onnx *o)
+{
+    join_onnx(layer, o, "Concat");
+    nt_onnx_int(o, "axis", 1);
+    nt_onnx_end_layer(o);
+    return NT_OK;
+}
+
 const nt_layer_ops nt_layer_add = {
     .section = {.name = "add", .help = "sum of two or more inputs of equal shape"},
     .min_inputs = 2,
     .max_inputs = -1,
     .infer = add_infer,
     .flops = add_flops,
+    .onnx = add_onnx,
 };
 
 const nt_layer_ops nt_layer_concat = {
@@ -49,4 +73,5 @@ const nt_layer_ops nt_layer_concat = {
     .min_inputs = 2,
     .max_inputs = -1,
     .infer = concat_infer,
+    .onnx = concat_onnx,
 };

@@ -4,6 +4,7 @@
 
 #include "core/init.h"
 #include "core/layers/common.h"
+#include "core/onnx.h"
 
 static nt_status layer_norm_infer(nt_layer *layer)
 {
@@ -51,6 +52,21 @@ static const nt_option layer_norm_options[] = {
      .help = "trained scale and shift of each element"},
 };
 
+static nt_status layer_norm_onnx(const nt_layer *layer, nt_onnx *o)
+{
+    const nt_layer_norm_options *l = layer->options;
+    NT_CHECK(l->elementwise_affine, NT_ERR_CONFIG,
+             "layer_norm without its scale and shift has no form in ONNX");
+    nt_onnx_op(o, "LayerNormalization");
+    nt_onnx_input(o, nt_onnx_x(o, 0));
+    nt_onnx_input(o, nt_onnx_param(o, NT_LN_WEIGHT));
+    nt_onnx_input(o, nt_onnx_param(o, NT_LN_BIAS));
+    nt_onnx_int(o, "axis", -l->normalized_dims);
+    nt_onnx_float(o, "epsilon", l->eps);
+    nt_onnx_end_layer(o);
+    return NT_OK;
+}
+
 const nt_layer_ops nt_layer_layer_norm = {
     .section = {.name = "layer_norm",
                 .help = "normalisation of each sample or token by itself",
@@ -61,4 +77,5 @@ const nt_layer_ops nt_layer_layer_norm = {
     .max_inputs = 1,
     .infer = layer_norm_infer,
     .flops = layer_norm_flops,
+    .onnx = layer_norm_onnx,
 };

@@ -5,6 +5,7 @@
 
 #include "core/init.h"
 #include "core/layers/common.h"
+#include "core/onnx.h"
 
 static nt_status linear_infer(nt_layer *layer)
 {
@@ -59,6 +60,27 @@ static const nt_option linear_options[] = {
     NT_INIT_OPTIONS(nt_linear_options),
 };
 
+/* Gemm for vectors; for positions MatMul with the transposed weight. */
+static nt_status linear_onnx(const nt_layer *layer, nt_onnx *o)
+{
+    const nt_linear_options *l = layer->options;
+    const char *x = nt_onnx_x(o, 0);
+    if (l->axis == NT_LINEAR_LAST && layer->in[0].n_dims > 1) {
+        x = nt_onnx_apply(o, "MatMul", x, nt_onnx_apply(o, "Transpose", nt_onnx_param(o, 0), NULL));
+        nt_onnx_op(o, l->has_bias ? "Add" : "Identity");
+        nt_onnx_input(o, x);
+    } else {
+        if (layer->in[0].n_dims > 1) x = nt_onnx_apply(o, "Flatten", x, NULL);
+        nt_onnx_op(o, "Gemm");
+        nt_onnx_input(o, x);
+        nt_onnx_input(o, nt_onnx_param(o, 0));
+        nt_onnx_int(o, "transB", 1);
+    }
+    if (l->has_bias) nt_onnx_input(o, nt_onnx_param(o, 1));
+    nt_onnx_end_layer(o);
+    return NT_OK;
+}
+
 const nt_layer_ops nt_layer_linear = {
     .section = {.name = "linear",
                 .help = "fully connected layer",
@@ -70,4 +92,5 @@ const nt_layer_ops nt_layer_linear = {
     .takes_batchnorm = true,
     .infer = linear_infer,
     .flops = linear_flops,
+    .onnx = linear_onnx,
 };

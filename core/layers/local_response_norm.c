@@ -2,6 +2,7 @@
 #include "core/layers/local_response_norm.h"
 
 #include "core/layers/common.h"
+#include "core/onnx.h"
 
 static nt_status lrn_infer(nt_layer *layer)
 {
@@ -52,6 +53,21 @@ static const nt_option lrn_options[] = {
      .help = "added to the mean square"},
 };
 
+static nt_status local_response_norm_onnx(const nt_layer *layer, nt_onnx *o)
+{
+    const nt_local_response_norm_options *l = layer->options;
+    NT_CHECK(l->size % 2 == 1, NT_ERR_CONFIG,
+             "local_response_norm over an even number of channels has no form in ONNX");
+    nt_onnx_op(o, "LRN");
+    nt_onnx_input(o, nt_onnx_x(o, 0));
+    nt_onnx_float(o, "alpha", l->alpha);
+    nt_onnx_float(o, "beta", l->beta);
+    nt_onnx_float(o, "bias", l->k);
+    nt_onnx_int(o, "size", l->size);
+    nt_onnx_end_layer(o);
+    return NT_OK;
+}
+
 const nt_layer_ops nt_layer_local_response_norm = {
     .section = {.name = "local_response_norm",
                 .help = "divides by a power of the neighbouring channels' mean square",
@@ -62,4 +78,5 @@ const nt_layer_ops nt_layer_local_response_norm = {
     .max_inputs = 1,
     .infer = lrn_infer,
     .flops = lrn_flops,
+    .onnx = local_response_norm_onnx,
 };

@@ -1,6 +1,7 @@
 /* multiply: products of two inputs: x (N, C, ...) with gates of the same shape, or with one gate for each
  * channel, (N, C) or (N, C, 1, 1), as squeeze and excitation has them (Hu et al. 2018). */
 #include "core/layer.h"
+#include "core/onnx.h"
 
 /* (C) or (C, 1, 1) for x (C, H, W). */
 static bool is_per_channel(nt_shape gate, nt_shape x)
@@ -30,6 +31,21 @@ static int64_t multiply_flops(const nt_layer *layer)
     return nt_shape_elems(layer->out);
 }
 
+static nt_status multiply_onnx(const nt_layer *layer, nt_onnx *o)
+{
+    const char *x = nt_onnx_x(o, 0), *gate = nt_onnx_x(o, 1);
+    int64_t axes[NT_MAX_DIMS];
+    int n = layer->in[0].n_dims - layer->in[1].n_dims; /* (C) becomes (C, 1, 1) */
+    for (int i = 0; i < n; i++)
+        axes[i] = 2 + i;
+    if (n > 0) gate = nt_onnx_apply(o, "Unsqueeze", gate, nt_onnx_ints(o, axes, n));
+    nt_onnx_op(o, "Mul");
+    nt_onnx_input(o, x);
+    nt_onnx_input(o, gate);
+    nt_onnx_end_layer(o);
+    return NT_OK;
+}
+
 const nt_layer_ops nt_layer_multiply = {
     .section = {.name = "multiply",
                 .help = "product of two inputs; the second may have one value for each channel"},
@@ -37,4 +53,5 @@ const nt_layer_ops nt_layer_multiply = {
     .max_inputs = 2,
     .infer = multiply_infer,
     .flops = multiply_flops,
+    .onnx = multiply_onnx,
 };

@@ -1,5 +1,6 @@
 /* permute: PyTorch's dims can be copied as they stand; the batch's 0 may be left out. */
 #include "core/layers/permute.h"
+#include "core/onnx.h"
 
 static nt_status resolve_order(nt_permute_options *o, nt_shape in)
 {
@@ -41,6 +42,19 @@ static const nt_option permute_options[] = {
      .help = "dimensions of the input in their new order, 1 the first of a sample: 2, 1 transposes"},
 };
 
+static nt_status permute_onnx(const nt_layer *layer, nt_onnx *o)
+{
+    const nt_permute_options *p = layer->options;
+    int64_t order[NT_MAX_DIMS];
+    for (int i = 0; i <= layer->out.n_dims; i++)
+        order[i] = p->order[i];
+    nt_onnx_op(o, "Transpose");
+    nt_onnx_input(o, nt_onnx_x(o, 0));
+    nt_onnx_int_list(o, "perm", order, layer->out.n_dims + 1);
+    nt_onnx_end_layer(o);
+    return NT_OK;
+}
+
 const nt_layer_ops nt_layer_permute = {
     .section = {.name = "permute",
                 .help = "dimensions in another order",
@@ -50,4 +64,5 @@ const nt_layer_ops nt_layer_permute = {
     .min_inputs = 1,
     .max_inputs = 1,
     .infer = permute_infer,
+    .onnx = permute_onnx,
 };

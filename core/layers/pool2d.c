@@ -3,6 +3,7 @@
 #include "core/layers/pool2d.h"
 
 #include "core/layers/common.h"
+#include "core/onnx.h"
 
 /* One more window where rows or columns are left over, if it begins in the input or the padding before it. */
 static int64_t round_up(const nt_pool2d_options *o, int axis, int64_t size, int64_t out)
@@ -82,6 +83,45 @@ static const nt_option avg_pool_options[] = {
      .help = "the average counts the padding's zeros"},
 };
 
+static void pool_onnx(const nt_layer *layer, nt_onnx *o, const char *type)
+{
+    const nt_pool2d_options *p = layer->options;
+    const int64_t pads[] = {p->pad_begin[0], p->pad_begin[1], p->pad_end[0], p->pad_end[1]};
+    const int64_t stride[] = {p->stride[0] ? p->stride[0] : p->kernel[0],
+                              p->stride[1] ? p->stride[1] : p->kernel[1]};
+    nt_onnx_op(o, type);
+    nt_onnx_input(o, nt_onnx_x(o, 0));
+    nt_onnx_int_list(o, "kernel_shape", p->kernel, 2);
+    nt_onnx_int_list(o, "strides", stride, 2);
+    nt_onnx_int_list(o, "pads", pads, 4);
+    nt_onnx_int(o, "ceil_mode", p->ceil_mode);
+}
+
+static nt_status max_pool_onnx(const nt_layer *layer, nt_onnx *o)
+{
+    pool_onnx(layer, o, "MaxPool");
+    nt_onnx_end_layer(o);
+    return NT_OK;
+}
+
+static nt_status avg_pool_onnx(const nt_layer *layer, nt_onnx *o)
+{
+    pool_onnx(layer, o, "AveragePool");
+    nt_onnx_int(o, "count_include_pad", ((const nt_pool2d_options *)layer->options)->count_include_pad);
+    nt_onnx_end_layer(o);
+    return NT_OK;
+}
+
+static nt_status global_avg_pool_onnx(const nt_layer *layer, nt_onnx *o)
+{
+    (void)layer;
+    const char *mean = nt_onnx_apply(o, "GlobalAveragePool", nt_onnx_x(o, 0), NULL);
+    nt_onnx_op(o, "Flatten");
+    nt_onnx_input(o, mean);
+    nt_onnx_end_layer(o);
+    return NT_OK;
+}
+
 const nt_layer_ops nt_layer_max_pool = {
     .section = {.name = "max_pool",
                 .help = "largest value of each window",
@@ -92,6 +132,7 @@ const nt_layer_ops nt_layer_max_pool = {
     .max_inputs = 1,
     .infer = pool2d_infer,
     .flops = pool2d_flops,
+    .onnx = max_pool_onnx,
 };
 
 const nt_layer_ops nt_layer_avg_pool = {
@@ -104,6 +145,7 @@ const nt_layer_ops nt_layer_avg_pool = {
     .max_inputs = 1,
     .infer = avg_pool_infer,
     .flops = pool2d_flops,
+    .onnx = avg_pool_onnx,
 };
 
 const nt_layer_ops nt_layer_global_avg_pool = {
@@ -112,4 +154,5 @@ const nt_layer_ops nt_layer_global_avg_pool = {
     .max_inputs = 1,
     .infer = global_infer,
     .flops = global_flops,
+    .onnx = global_avg_pool_onnx,
 };

@@ -1,5 +1,8 @@
 /* reshape: a view. */
 #include "core/layers/reshape.h"
+#include "core/onnx.h"
+
+#include <string.h>
 
 /* layer->out as the config says it, with 0 for -1, which *rest tells the place of (-1: there is none). */
 static nt_status read_shape(nt_layer *layer, int *rest)
@@ -46,6 +49,18 @@ static const nt_option reshape_options[] = {
      .help = "dimensions of a sample, without the batch; one may be -1: what is left over"},
 };
 
+static nt_status reshape_onnx(const nt_layer *layer, nt_onnx *o)
+{
+    int64_t shape[NT_MAX_DIMS] = {0}; /* 0: the batch as it is */
+    memcpy(shape + 1, layer->out.dim, (size_t)layer->out.n_dims * sizeof *shape);
+    const char *wanted = nt_onnx_ints(o, shape, layer->out.n_dims + 1);
+    nt_onnx_op(o, "Reshape");
+    nt_onnx_input(o, nt_onnx_x(o, 0));
+    nt_onnx_input(o, wanted);
+    nt_onnx_end_layer(o);
+    return NT_OK;
+}
+
 const nt_layer_ops nt_layer_reshape = {
     .section = {.name = "reshape",
                 .help = "the same elements under another shape",
@@ -55,4 +70,5 @@ const nt_layer_ops nt_layer_reshape = {
     .min_inputs = 1,
     .max_inputs = 1,
     .infer = reshape_infer,
+    .onnx = reshape_onnx,
 };

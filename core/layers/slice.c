@@ -1,6 +1,7 @@
 /* slice: part of one dimension. One output for each node keeps the graph simple; a split is as many slices.
  */
 #include "core/layers/slice.h"
+#include "core/onnx.h"
 
 static nt_status resolve_dim(nt_slice_options *o, nt_shape in)
 {
@@ -53,6 +54,20 @@ static const nt_option slice_options[] = {
      .help = "number of elements; 0: all that follow"},
 };
 
+static nt_status slice_onnx(const nt_layer *layer, nt_onnx *o)
+{
+    const nt_slice_options *s = layer->options;
+    const char *begin = nt_onnx_ints(o, &s->begin, 1), *axis = nt_onnx_ints(o, &s->axis, 1);
+    const char *end = nt_onnx_ints(o, &(int64_t){s->begin + s->count}, 1);
+    nt_onnx_op(o, "Slice");
+    nt_onnx_input(o, nt_onnx_x(o, 0));
+    nt_onnx_input(o, begin);
+    nt_onnx_input(o, end);
+    nt_onnx_input(o, axis);
+    nt_onnx_end_layer(o);
+    return NT_OK;
+}
+
 const nt_layer_ops nt_layer_slice = {
     .section = {.name = "slice",
                 .help = "part of one dimension",
@@ -62,4 +77,5 @@ const nt_layer_ops nt_layer_slice = {
     .min_inputs = 1,
     .max_inputs = 1,
     .infer = slice_infer,
+    .onnx = slice_onnx,
 };

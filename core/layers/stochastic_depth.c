@@ -1,6 +1,7 @@
 /* stochastic_depth: one option. Which samples are dropped is a formula of the header, kept by every backend.
  */
 #include "core/layers/stochastic_depth.h"
+#include "core/onnx.h"
 
 static nt_status stochastic_depth_infer(nt_layer *layer)
 {
@@ -21,6 +22,14 @@ static const nt_option stochastic_depth_options[] = {
      .help = "probability that a sample's values are all set to zero in training, less than 1"},
 };
 
+/* Inference only. */
+static nt_status stochastic_depth_onnx(const nt_layer *layer, nt_onnx *o)
+{
+    (void)layer;
+    nt_onnx_same(o, "Identity");
+    return NT_OK;
+}
+
 const nt_layer_ops nt_layer_stochastic_depth = {
     .section = {.name = "stochastic_depth",
                 .help = "drops a residual branch for random samples in training",
@@ -30,4 +39,5 @@ const nt_layer_ops nt_layer_stochastic_depth = {
     .min_inputs = 1,
     .max_inputs = 1,
     .infer = stochastic_depth_infer,
+    .onnx = stochastic_depth_onnx,
 };

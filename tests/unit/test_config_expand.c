@@ -59,6 +59,9 @@ static void lines_are_layers(void **state)
 static void blocks_expand(void **state)
 {
     (void)state;
+    same(
+        "[block b]\nx = tanh\n[layers]\none = tanh\ntwo = relu\nthree = b input=one\nfour = relu input=two\n",
+        "[layers]\none = tanh\ntwo = relu input=one\nthree.x = tanh input=one\nfour = relu input=two\n");
     same("[block pair]\n"
          "params = width act=relu\n"
          "one = linear units=$width\n"
