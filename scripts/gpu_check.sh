@@ -130,14 +130,13 @@ test_under_sanitizer() {
     done
 }
 
-# Tests of several ranks, one GPU each: tests/cuda/parallel_cuda_*.c.
+# Tests of several ranks, one GPU each: tests/cuda/job_*.c.
 test_ranks() {
     section "Collectives, one GPU a rank"
     local source n
-    for source in "$root"/tests/cuda/parallel_cuda_*.c; do
-        [ -e "$source" ] || continue
+    for source in "$root"/tests/cuda/job_*.c; do
         source=$(basename "$source" .c)
-        for n in 1 2 4 8; do
+        for n in 1 2 3 4 8; do
             [ $n -le "$gpus" ] || break
             check "$source at $n ranks" mpirun -np $n "$build_dir/$prefix$source"
         done
