@@ -253,6 +253,7 @@ static Engine *make_engine()
 {
     Engine *e = new Engine();
     adopt_thread(&e->host);
+    e->placed = dim3(0, 0, 0);
     e->shared = make_shared_memory();
     return e;
 }

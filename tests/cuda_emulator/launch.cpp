@@ -15,8 +15,13 @@ bool acts_out_fault()
         serving->device->sticky = cudaErrorIllegalAddress;
         return true;
     }
-    while (n == config().hang_launch)
-        pause();
+    if (n == config().hang_launch) {
+        lock.take();
+        let_others_run();
+        lock.give();
+        for (;;)
+            pause();
+    }
     return false;
 }
 

@@ -8,7 +8,26 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#ifdef NT_EMU_TSAN
+extern "C" {
+void AnnotateIgnoreReadsBegin(const char *file, int line);
+void AnnotateIgnoreReadsEnd(const char *file, int line);
+void AnnotateIgnoreWritesBegin(const char *file, int line);
+void AnnotateIgnoreWritesEnd(const char *file, int line);
+}
+#endif
+
 namespace emu {
+
+static void overlook(bool on)
+{
+#ifdef NT_EMU_TSAN
+    (on ? AnnotateIgnoreReadsBegin : AnnotateIgnoreReadsEnd)(__FILE__, __LINE__);
+    (on ? AnnotateIgnoreWritesBegin : AnnotateIgnoreWritesEnd)(__FILE__, __LINE__);
+#else
+    (void)on;
+#endif
+}
 
 static void futex_wait(int *word, int expected, const timespec *timeout)
 {
@@ -22,6 +41,7 @@ static void futex_wake(int *word, int n)
 
 void Lock::take()
 {
+    overlook(true);
     int was = 0;
     if (__atomic_compare_exchange_n(&word, &was, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) return;
     if (was != 2) was = __atomic_exchange_n(&word, 2, __ATOMIC_ACQUIRE);
@@ -34,6 +54,7 @@ void Lock::take()
 void Lock::give()
 {
     if (__atomic_exchange_n(&word, 0, __ATOMIC_RELEASE) == 2) futex_wake(&word, 1);
+    overlook(false);
 }
 
 void Cond::wait(Lock &lock, int64_t timeout_ns)

@@ -20,7 +20,7 @@
 
 namespace emu {
 
-constexpr size_t PAGE = 4096, ALIGN = 256, QUARANTINE_BYTES = (size_t)1 << 36, QUARANTINE_COUNT = 10000;
+constexpr size_t PAGE = 4096, ALIGN = 256, QUARANTINE_BYTES = (size_t)1 << 36, QUARANTINE_COUNT = 4096;
 constexpr int CANARY = 0xCB, POISON = 0xFF; /* every float of 0xFF bytes is NaN, every integer -1 */
 
 struct Allocation {
@@ -144,8 +144,9 @@ static bool map_memory(Allocation *a, size_t n_bytes)
     a->data = a->base + PAGE + pages - padded;
     a->n_bytes = n_bytes;
     protect(*a, PROT_READ | PROT_WRITE);
-    memset(body(*a), CANARY, pages);
+    memset(body(*a), CANARY, (size_t)(a->data - body(*a)));
     memset(a->data, POISON, n_bytes);
+    memset(a->data + n_bytes, CANARY, padded - n_bytes);
     forbid(a->base, a->mapped_bytes);
     permit(a->data, n_bytes);
     return true;

@@ -17,7 +17,7 @@ extern "C" {
  * In a stream that is being captured the piece becomes a node: run is then called once per launch of the
  * graph (possibly never) and must leave itself fit to be run again. destroy, called exactly once when no run
  * can follow (after the run, or with the last graph that holds the node, or at process exit; on any thread),
- * frees arg; may be NULL. */
+ * frees arg; may be NULL. Neither may call the runtime. */
 typedef struct emu_work {
     const char *what; /* name for messages: "cublasGemmEx", "ncclAllReduce"; a string constant */
     cudaError_t (*run)(void *arg);

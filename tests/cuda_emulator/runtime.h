@@ -157,9 +157,10 @@ void close_stream(CUstream_st *stream);
 bool may_run(CUstream_st *stream);
 bool ready(const CUstream_st *stream);
 void started(CUstream_st *stream, const Op *op);
-void finished(CUstream_st *stream, const Op *op);
-bool run_something(); /* true: something ran or runs (the lock was given meanwhile) */
-void nudge();         /* lets chance run some of the work now */
+void finished(const Op *op);
+void let_others_run(); /* what runs now will not end soon */
+bool run_something();  /* true: something ran or runs (the lock was given meanwhile) */
+void nudge();          /* lets chance run some of the work now */
 uint64_t draw();
 
 /* graph.cpp. All with the lock taken. */

@@ -45,20 +45,28 @@ bool may_run(CUstream_st *stream)
     return !config().seeded || stream->granted;
 }
 
+void let_others_run()
+{
+    if (!config().seeded) return;
+    sched.busy = false;
+    sched.changed.wake_all();
+}
+
+/* Work whose end may depend on something outside; nobody waits for it here. */
+static bool is_free_running(const Op *op)
+{
+    return op->work && (op->work->waits_outside || op->work->is_host);
+}
+
 void started(CUstream_st *stream, const Op *op)
 {
     stream->granted = false;
-    if (config().seeded && op->work && op->work->waits_outside) {
-        sched.busy = false;
-        sched.changed.wake_all();
-    }
+    if (is_free_running(op)) let_others_run();
 }
 
-void finished(CUstream_st *, const Op *op)
+void finished(const Op *op)
 {
-    if (!config().seeded || (op->work && op->work->waits_outside)) return;
-    sched.busy = false;
-    sched.changed.wake_all();
+    if (!is_free_running(op)) let_others_run();
 }
 
 /* Of the ready streams the one with the highest rank, which chance gave it and now and then changes: so one

@@ -131,7 +131,7 @@ Shared *make_shared_memory()
                                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
     if (s->room == MAP_FAILED || mprotect(s->room + ROOM, PAGE, PROT_NONE) != 0)
         nt_emu_die("no memory for shared memory");
-    forbid(s->room, ROOM);
+    forbid(s->room, ROOM + PAGE);
     s->dynamic = s->room + ROOM;
     dl_iterate_phdr(take_segment, &s->base);
     for (const Variable &v : variables)
@@ -141,7 +141,7 @@ Shared *make_shared_memory()
 
 void free_shared_memory(Shared *s)
 {
-    permit(s->room, ROOM);
+    permit(s->room, ROOM + PAGE);
     munmap(s->room, ROOM + PAGE);
     delete s;
 }

@@ -63,7 +63,7 @@ static void serve_queue(CUstream_st *stream)
         stream->running = false;
         for (const MarkRef &mark : op->signals)
             set(mark.get());
-        finished(stream, op);
+        finished(op);
         if (--stream->device->n_busy == 0) memory_idle(stream->device);
         lock.give();
         delete op;
@@ -426,10 +426,10 @@ cudaError_t cudaLaunchHostFunc(cudaStream_t handle, cudaHostFn_t fn, void *user_
 cudaError_t emu_enqueue(cudaStream_t handle, const emu_work *given)
 {
     ENTER();
+    auto work = make_hidden<LibraryWork>(*given); /* freed without the lock */
     Held held(lock);
     CUstream_st *stream = nullptr;
     CHECK(resolve(handle, &stream));
-    auto work = make_hidden<LibraryWork>(*given);
     CHECK(fail(submit(stream, work)));
     work->owns = true;
     return cudaSuccess;

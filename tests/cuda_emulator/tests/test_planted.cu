@@ -5,55 +5,12 @@
  * handful; what the device answers with nonsense shows as a report and an abort. The same program without the
  * bug ends with 0, in silence, under every seed. */
 #include "core/backends/cuda/launch.cuh"
+#include "tests/cuda_emulator/tests/child.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-extern "C" {
-#include <cmocka.h>
-}
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <string>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#if defined(__SANITIZE_THREAD__)
-#define UNDER_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define UNDER_TSAN 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__)
-#define UNDER_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define UNDER_ASAN 1
-#endif
-#endif
-#ifndef UNDER_TSAN
-#define UNDER_TSAN 0
-#endif
-#ifndef UNDER_ASAN
-#define UNDER_ASAN 0
-#endif
-
-enum { WRONG_RESULT = 3, BROKEN = 4, N_SEEDS = 8, N = 4096 };
+enum { WRONG_RESULT = 3, N_SEEDS = 8, N = 4096 };
 
 /* --- The programs: what a child does. They end with 0, or WRONG_RESULT where the numbers are not right ---
  */
-
-#define MUST(call)                                                                                           \
-    do {                                                                                                     \
-        const cudaError_t error_ = (call);                                                                   \
-        if (error_ != cudaSuccess) {                                                                         \
-            fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #call, cudaGetErrorName(error_));         \
-            exit(BROKEN);                                                                                    \
-        }                                                                                                    \
-    } while (0)
 
 static __global__ void add(float *y, const float *x, float a, int n)
 {
@@ -484,66 +441,36 @@ static const Program programs[] = {
     {"leak", leak, A_COMPLAINT, "leak: allocation 1, 300 bytes of device memory", nullptr, 23},
 };
 
-struct Outcome {
-    int status; /* of wait() */
-    std::string words;
-};
-
-/* Runs one program in a child; seed < 0: without the seeded scheduler. */
-static Outcome run_child(const Program &p, bool bug, int seed)
+/* seed < 0: without the seeded scheduler. */
+static Outcome run(const Program &p, bool bug, int seed)
 {
-    int ends[2];
-    char path[4096] = "";
-    assert_true(readlink("/proc/self/exe", path, sizeof path - 1) > 0);
-    assert_int_equal(pipe(ends), 0);
-    const pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        dup2(ends[1], STDERR_FILENO);
-        close(ends[0]);
-        close(ends[1]);
-        if (seed >= 0) setenv("NT_EMU_SEED", std::to_string(seed).c_str(), 1);
-        setenv("NT_EMU_LEAKS", "fail", 1);
-        execl(path, path, p.name, bug ? "bug" : "right", (char *)nullptr);
-        _exit(127);
-    }
-    close(ends[1]);
-    Outcome outcome;
-    char piece[4096];
-    for (ssize_t n; (n = read(ends[0], piece, sizeof piece)) > 0;)
-        outcome.words.append(piece, (size_t)n);
-    close(ends[0]);
-    assert_int_equal(waitpid(child, &outcome.status, 0), child);
-    return outcome;
+    const char *arg = bug ? "bug" : "right";
+    if (seed < 0) return run_child(p.name, arg, {{"NT_EMU_LEAKS", "fail"}});
+    return run_child(p.name, arg, {{"NT_EMU_LEAKS", "fail"}, {"NT_EMU_SEED", std::to_string(seed).c_str()}});
 }
 
 static void expect_success(const Program &p)
 {
     for (int seed = -1; seed < N_SEEDS; seed++) {
-        const Outcome o = run_child(p, false, seed);
-        if (!WIFEXITED(o.status) || WEXITSTATUS(o.status) != 0 || !o.words.empty())
+        const Outcome o = run(p, false, seed);
+        if (o.code() != 0 || !o.words.empty())
             fail_msg("%s without its bug, seed %d: status %d, says: %s", p.name, seed, o.status,
                      o.words.c_str());
     }
 }
 
-static bool says(const Outcome &o, const char *words)
-{
-    return o.words.find(words) != std::string::npos;
-}
-
 static void expect_race(const Program &p)
 {
     if (UNDER_TSAN) {
-        const Outcome o = run_child(p, true, -1);
-        if (!says(o, "ThreadSanitizer: data race") || WEXITSTATUS(o.status) == 0)
+        const Outcome o = run(p, true, -1);
+        if (!o.says("ThreadSanitizer: data race") || o.code() == 0)
             fail_msg("%s: no race was found; status %d, says: %s", p.name, o.status, o.words.c_str());
         return;
     }
     int n_wrong = 0;
     for (int seed = 0; seed < N_SEEDS; seed++) {
-        const Outcome o = run_child(p, true, seed);
-        n_wrong += WIFEXITED(o.status) && WEXITSTATUS(o.status) == WRONG_RESULT;
+        const Outcome o = run(p, true, seed);
+        n_wrong += o.code() == WRONG_RESULT;
     }
     print_message("%s: wrong under %d of %d seeds\n", p.name, n_wrong, (int)N_SEEDS);
     if (n_wrong == 0) fail_msg("%s: right under every seed", p.name);
@@ -551,13 +478,13 @@ static void expect_race(const Program &p)
 
 static void expect_words(const Program &p)
 {
-    const Outcome o = run_child(p, true, -1);
+    const Outcome o = run(p, true, -1);
     const char *words = UNDER_ASAN && p.asan_says ? p.asan_says : p.says;
-    if (!says(o, words)) fail_msg("%s: '%s' is not in: %s", p.name, words, o.words.c_str());
+    if (!o.says(words)) fail_msg("%s: '%s' is not in: %s", p.name, words, o.words.c_str());
     if (p.way == A_COMPLAINT)
-        assert_int_equal(WIFEXITED(o.status) ? WEXITSTATUS(o.status) : -1, p.exit_code);
+        assert_int_equal(o.code(), p.exit_code);
     else
-        assert_true(WIFSIGNALED(o.status) || WEXITSTATUS(o.status) != 0);
+        assert_true(o.code() != 0);
 }
 
 static void check_program(void **state)
