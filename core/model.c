@@ -506,6 +506,30 @@ void nt_model_destroy(nt_model *model)
 
 /* --- looking in --- */
 
+/* The plain operation has weights of 1 only, and nothing to divide by but the samples. */
+bool nt_model_weighs(const nt_model *model)
+{
+    if (!model->has_loss) return false;
+    const nt_layer *loss = &model->layer[model->loss];
+    const nt_loss_options *o = loss->options;
+    return o->mean_over == NT_MEAN_OVER_WEIGHTS && strcmp(loss->kind, "cross_entropy_full") == 0;
+}
+
+double nt_model_target_weight(const nt_model *model, const void *target, int64_t n)
+{
+    if (!nt_model_weighs(model)) return (double)n;
+    const nt_layer *loss = &model->layer[model->loss];
+    const nt_loss_options *o = loss->options;
+    const nt_shape out = loss->in[0];
+    const int32_t *label = target;
+    int64_t n_classes = out.dim[o->class_dim == NT_CLASS_DIM_LAST ? out.n_dims - 1 : 0];
+    int64_t n_labels = nt_shape_elems(out) / n_classes;
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        sum += nt_labels_weight(o, label + i * n_labels, n_labels, n_classes);
+    return sum;
+}
+
 static int64_t layer_params(const nt_layer *layer)
 {
     int64_t n = 0;

@@ -59,6 +59,11 @@ extern const nt_section nt_layer_section; /* keys that every [layer NAME] has, f
 NT_MUST nt_status nt_model_create(nt_model **out, nt_config *config, const nt_sample_spec *spec);
 void nt_model_destroy(nt_model *model);
 
+/* Whether the mean is taken over the weights of labels (mean_over = weights), and the sum of those of n
+ * samples with these targets; n otherwise. */
+bool nt_model_weighs(const nt_model *model);
+double nt_model_target_weight(const nt_model *model, const void *target, int64_t n);
+
 /* Number of trained parameter elements, and forward FLOPs of one sample. */
 int64_t nt_model_n_params(const nt_model *model);
 int64_t nt_model_flops(const nt_model *model);

@@ -46,6 +46,7 @@ typedef struct nt_batch {
 typedef struct nt_loss_sum {
     double loss, loss_squared; /* of per-sample losses */
     int64_t correct, n;
+    double weight; /* evaluation with mean_over = weights: of the samples' targets */
 } nt_loss_sum;
 
 /* model and backend are borrowed and outlive the net. */

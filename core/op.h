@@ -20,11 +20,13 @@ typedef struct nt_tuning nt_tuning;
 /* What a pass over the graph has to know besides the tensors. The same struct is handed to every op of a
  * pass. */
 typedef struct nt_pass {
-    bool accumulate; /* backward: add to dparam (true) or assign (false) */
-    double scale;    /* factor on the loss gradient: 1 / samples of the global batch */
-    double share;    /* this rank's samples of this pass / samples of the global batch: weight of batch
-                        statistics */
-    uint64_t seed;   /* of the run */
+    bool accumulate;    /* backward: add to dparam (true) or assign (false) */
+    double scale;       /* factor on the loss gradient: 1 / samples of the global batch */
+    double share;       /* this rank's samples of this pass / samples of the global batch: weight of batch
+                           statistics */
+    double mean_weight; /* losses with mean_over = weights: sum of the weights of the global batch / its
+                           samples; 0 stands for 1 */
+    uint64_t seed;      /* of the run */
     int64_t epoch;
     const int64_t
         *sample; /* (N) dataset index of each row; with seed, epoch and op->id the key of dropout masks */

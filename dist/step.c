@@ -37,6 +37,7 @@ struct nt_stepper {
     bool late;                            /* results are taken one step late */
     bool records;                         /* the device may replay */
     nt_net_step step;                     /* under way */
+    double mean_weight;                   /* of the step under way: see nt_pass */
     double update_s;                      /* spent in on_reduced */
     nt_step_result posted[NT_POST_SLOTS]; /* what the host knows of the steps whose reports are under way */
     int slot;                             /* of the step under way */
@@ -188,11 +189,27 @@ static nt_status give_last_piece(last_piece *piece)
     return nt_backend_record(piece->stepper->backend, key_of(piece), run_last_piece, piece, &ran);
 }
 
+/* The mean weight of a sample of the global batch, where a loss asks for it. */
+static nt_status find_mean_weight(nt_stepper *s, const nt_batch *micro, int n_micro)
+{
+    const nt_model *model = nt_net_model(s->net);
+    double sum = 0;
+    s->mean_weight = 0;
+    if (!nt_model_weighs(model)) return NT_OK;
+    for (int i = 0; i < n_micro; i++)
+        sum += nt_model_target_weight(model, micro[i].target, micro[i].n);
+    nt_phase_wait("weights of the targets");
+    NT_TRY(nt_comm_host_reduce(s->comm, &sum, 1, NT_REDUCE_SUM));
+    s->mean_weight = sum / (double)s->step.batch;
+    return NT_OK;
+}
+
 static nt_pass make_pass(const nt_stepper *s, const nt_batch *piece, int index)
 {
     return (nt_pass){.accumulate = index > 0,
                      .scale = 1.0 / (double)s->step.batch,
                      .share = (double)piece->n / (double)s->step.batch,
+                     .mean_weight = s->mean_weight,
                      .seed = s->options.seed,
                      .epoch = piece->epoch,
                      .sample = piece->sample};
@@ -202,6 +219,7 @@ static nt_pass make_pass(const nt_stepper *s, const nt_batch *piece, int index)
 static nt_status compute_gradients(nt_stepper *s, const nt_batch *micro, int n_micro, nt_step_result *r)
 {
     last_piece last = {.stepper = s, .result = r};
+    NT_TRY(find_mean_weight(s, micro, n_micro));
     for (int i = 0; i < n_micro; i++) {
         nt_pass pass = make_pass(s, &micro[i], i);
         nt_phase_enter("forward");

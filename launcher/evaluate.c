@@ -15,6 +15,7 @@ static void add_sum(nt_loss_sum *total, const nt_loss_sum *part)
     total->loss_squared += part->loss_squared;
     total->correct += part->correct;
     total->n += part->n;
+    total->weight += part->weight;
 }
 
 static nt_status evaluate_piece(const nt_evaluator *e, const nt_batch *piece, float *outputs,
@@ -23,10 +24,13 @@ static nt_status evaluate_piece(const nt_evaluator *e, const nt_batch *piece, fl
     nt_pass pass = {.scale = 1, .share = 1, .seed = e->seed, .epoch = piece->epoch, .sample = piece->sample};
     nt_loss_sum part = {.n = piece->n};
     NT_TRY(nt_net_forward(e->net, NT_MODE_EVAL, piece, &pass));
-    if (piece->target && nt_net_model(e->net)->has_loss) NT_TRY(nt_net_loss(e->net, &part));
+    const nt_model *model = nt_net_model(e->net);
+    if (piece->target && model->has_loss) {
+        NT_TRY(nt_net_loss(e->net, &part));
+        part.weight = nt_model_target_weight(model, piece->target, piece->n);
+    }
     add_sum(sum, &part);
     if (!e->each) return NT_OK;
-    const nt_model *model = nt_net_model(e->net);
     NT_TRY(nt_net_output(e->net, outputs));
     e->each(e->arg, piece, outputs, nt_shape_elems(model->layer[model->output].out));
     return NT_OK;
@@ -45,12 +49,22 @@ static nt_status evaluate_share(const nt_evaluator *e, float *outputs, nt_loss_s
     return NT_OK;
 }
 
+/* Losses scaled so that their mean over samples is that over the weights of the targets. */
+static void weigh(nt_loss_sum *sum)
+{
+    if (!(sum->weight > 0)) return;
+    double factor = (double)sum->n / sum->weight;
+    sum->loss *= factor;
+    sum->loss_squared *= factor * factor;
+}
+
 static nt_status reduce_sum(nt_comm *comm, nt_loss_sum *sum)
 {
-    double values[] = {sum->loss, sum->loss_squared, (double)sum->correct, (double)sum->n};
+    double values[] = {sum->loss, sum->loss_squared, (double)sum->correct, (double)sum->n, sum->weight};
     nt_phase_wait("evaluation");
-    NT_TRY(nt_comm_host_reduce(comm, values, 4, NT_REDUCE_SUM));
-    *sum = (nt_loss_sum){values[0], values[1], (int64_t)values[2], (int64_t)values[3]};
+    NT_TRY(nt_comm_host_reduce(comm, values, 5, NT_REDUCE_SUM));
+    *sum = (nt_loss_sum){values[0], values[1], (int64_t)values[2], (int64_t)values[3], values[4]};
+    weigh(sum);
     return NT_OK;
 }
 

@@ -122,7 +122,18 @@ static nt_status check_probabilities(const nt_layer *layer)
              nt_shape_text(layer->in[0], out), nt_shape_text(layer->in[1], target));
     NT_CHECK(isnan(o->ignore_index), NT_ERR_CONFIG,
              "cross_entropy: ignore_index needs class labels, but the targets are probabilities");
+    NT_CHECK(o->mean_over == NT_MEAN_OVER_SAMPLES, NT_ERR_CONFIG,
+             "cross_entropy: mean_over = weights needs class labels, but the targets are probabilities");
     return NT_OK;
+}
+
+double nt_labels_weight(const nt_loss_options *o, const int32_t *label, int64_t n, int64_t n_classes)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        if (label[i] >= 0 && label[i] < n_classes && !nt_label_is_ignored(o, label[i]))
+            sum += nt_class_weight(o, label[i]);
+    return sum / (double)n;
 }
 
 static bool is_plain(const nt_layer *layer)
@@ -159,6 +170,7 @@ static int64_t loss_flops(const nt_layer *layer)
 /* --- tables --- */
 
 static const char *const class_dims[] = {"first", "last", NULL};
+static const char *const means[] = {"samples", "weights", NULL};
 
 /* clang-format off */
 #define ROW(name, ...) {#name, __VA_ARGS__}
@@ -174,6 +186,9 @@ static const char *const class_dims[] = {"first", "last", NULL};
 #define CLASS_DIM                                                                                            \
     ROW(class_dim, NT_OPTION_ENUM, offsetof(nt_loss_options, class_dim), "first", .choices = class_dims,     \
         .help = "cross_entropy of several positions: which dimension the classes are")
+#define MEAN_OVER                                                                                            \
+    ROW(mean_over, NT_OPTION_ENUM, offsetof(nt_loss_options, mean_over), "samples", .choices = means,        \
+        .help = "cross_entropy: weights: divide by the weights of the batch's labels, as PyTorch's mean does")
 #define DELTA                                                                                                \
     ROW(delta, NT_OPTION_FLOAT, offsetof(nt_loss_options, delta), "1", .min = NT_ABOVE_ZERO,                 \
         .help = "huber: where the square turns into a line")
@@ -190,11 +205,11 @@ static const char *const class_dims[] = {"first", "last", NULL};
 static const nt_option all_rows[] = {
     {"type", NT_OPTION_STRING, offsetof(nt_loss_options, type), "auto",
      .help = "which loss (nntrain help layers); auto: cross_entropy for classes, mse for values"},
-    CLASS_WEIGHTS, LABEL_SMOOTHING, IGNORE_INDEX, CLASS_DIM, DELTA, BETA, MARGIN, POWER};
+    CLASS_WEIGHTS, LABEL_SMOOTHING, IGNORE_INDEX, CLASS_DIM, MEAN_OVER, DELTA, BETA, MARGIN, POWER};
 static const nt_option huber_rows[] = {DELTA};
 static const nt_option smooth_l1_rows[] = {BETA};
 static const nt_option hinge_rows[] = {CLASS_WEIGHTS, MARGIN, POWER};
-static const nt_option cross_entropy_rows[] = {CLASS_WEIGHTS, LABEL_SMOOTHING, IGNORE_INDEX, CLASS_DIM};
+static const nt_option cross_entropy_rows[] = {CLASS_WEIGHTS, LABEL_SMOOTHING, IGNORE_INDEX, CLASS_DIM, MEAN_OVER};
 
 const nt_section nt_loss_section = {.name = "loss", .help = "what is minimised",
                                     .size = sizeof(nt_loss_options), .options = all_rows,

@@ -1,8 +1,10 @@
 /* The losses: x (N, ...) and a target -> y (N, 2), the loss of each sample and whether it is right (1 or 0).
  * The loss of a run is the sum over samples divided by their number in the global batch, whatever the loss
- * and its weights; that sum is exact over ranks, batches and uneven parts. PyTorch's reduction = "mean" is
- * the same but for class weights and ignored labels, where it divides by the sum of the weights that occur in
- * the batch instead: a quotient of two sums, which is not a mean over batches either.
+ * and its weights: gradients then add up over ranks, batches and uneven parts without anybody having to know
+ * the others' labels, and the rate means the same in every step. PyTorch's reduction = "mean" is the same but
+ * for cross_entropy with class weights or ignored labels, where it divides by the sum of the weights that
+ * occur in the batch. mean_over = weights does so too, exactly: the weights of the global batch are summed
+ * over ranks before each step (nt_pass.mean_weight), and in an evaluation over the whole set.
  *
  * Formulas for one sample; t is the target, K the number of outputs, names and defaults as PyTorch's:
  *   mse            mean over K of (x - t)^2
@@ -27,6 +29,7 @@
 
 #include "core/layer.h"
 
+typedef enum nt_mean_over { NT_MEAN_OVER_SAMPLES, NT_MEAN_OVER_WEIGHTS } nt_mean_over;
 typedef enum nt_class_dim { NT_CLASS_DIM_FIRST, NT_CLASS_DIM_LAST } nt_class_dim;
 
 /* Of every loss; each type's table has the rows that concern it, [loss] has all of them. */
@@ -36,6 +39,7 @@ typedef struct nt_loss_options {
     double label_smoothing;  /* in [0, 1] */
     double ignore_index;     /* a label; NaN: none */
     int class_dim;           /* nt_class_dim */
+    int mean_over;           /* nt_mean_over */
     double delta, beta, margin;
     int64_t p; /* 1 or 2 */
 } nt_loss_options;
@@ -50,6 +54,10 @@ static inline bool nt_label_is_ignored(const nt_loss_options *o, int32_t label)
 {
     return (double)label == o->ignore_index; /* never for NaN */
 }
+
+/* The weight of one sample's n labels, what mean_over = weights takes the mean over: the mean of their class
+ * weights, 0 for one that is ignored. A label without a class counts as 0; the loss will refuse it. */
+double nt_labels_weight(const nt_loss_options *o, const int32_t *label, int64_t n, int64_t n_classes);
 
 /* Whether the targets of a loss are class labels (int32), not values. */
 static inline bool nt_loss_has_labels(const nt_layer *layer)

@@ -7,9 +7,10 @@ from .common import generator, normal, start_file, store
 CASES = []
 
 
-def case(name, config, fn, shape, target):
-    """fn(x, t) -> losses (N). target: a function of (rng) that makes t."""
-    CASES.append((name, config, fn, shape, target))
+def case(name, config, fn, shape, target, mean=None):
+    """fn(x, t) -> losses (N). target: a function of (rng) that makes t. mean(x, t): PyTorch's mean, where it is
+    another than that over samples."""
+    CASES.append((name, config, fn, shape, target, mean))
 
 
 def is_right(x, t, config):
@@ -29,7 +30,7 @@ def is_right(x, t, config):
 
 def write(file):
     start_file(file)
-    for name, config, fn, shape, target in CASES:
+    for name, config, fn, shape, target, mean in CASES:
         rng = generator(name)
         group = file.create_group(name)
         group.attrs["config"] = "[loss]\n" + config
@@ -43,8 +44,11 @@ def write(file):
         loss = fn(x, t)
         right = (((x > 0) == (t > 0.5)).all(1).double() if "type = bce" in config else
                  ((x > 0) == (t > 0)).all(1).double() if name == "hinge_values" else is_right(x, t, config))
-        store(group, "y", torch.stack([loss, right], 1))
-        loss.sum().div(len(x)).backward()
+        total = mean(x, t) if mean else loss.mean()
+        mean_weight = loss.mean() / total
+        group.attrs["mean_weight"] = mean_weight.item()
+        store(group, "y", torch.stack([loss / mean_weight, right], 1))
+        total.backward()
         store(group, "dx0", x.grad)
     return len(CASES)
 
@@ -117,3 +121,17 @@ case("cross_entropy_map", "type = cross_entropy\nclass_weights = 1, 0.5, 2\nlabe
      lambda x, t: cross_entropy(weight=WEIGHTS, label_smoothing=0.1)(x, t.view(2, 2, 3)), (2, 3, 2, 3), labels(3, 2, 6))
 case("cross_entropy_tokens", "type = cross_entropy\nclass_dim = last\nignore_index = 0",
      lambda x, t: cross_entropy(ignore_index=0)(x.transpose(1, 2), t), (2, 5, 4), labels(4, 2, 5))
+
+
+def weighted_mean(**options):
+    return lambda x, t: F.cross_entropy(x, t, **options)
+
+
+case("cross_entropy_mean_over_weights",
+     "type = cross_entropy\nclass_weights = 1, 0.5, 2\nlabel_smoothing = 0.2\nignore_index = 1\nmean_over = weights",
+     cross_entropy(weight=WEIGHTS, label_smoothing=0.2, ignore_index=1), (7, 3), labels(3, 7),
+     weighted_mean(weight=WEIGHTS, label_smoothing=0.2, ignore_index=1))
+case("cross_entropy_tokens_mean_over_weights",
+     "type = cross_entropy\nclass_dim = last\nignore_index = 0\nmean_over = weights",
+     lambda x, t: cross_entropy(ignore_index=0)(x.transpose(1, 2), t), (2, 5, 4), labels(4, 2, 5),
+     lambda x, t: weighted_mean(ignore_index=0)(x.transpose(1, 2), t))

@@ -23,3 +23,9 @@ expect 0 nntrain cfg.ini run.output=pieces run.accumulate=3
 same_losses n1 pieces
 expect 0 ranks 2 cfg.ini run.output=pieces2 run.accumulate=4
 same_losses n1 pieces2
+
+# PyTorch's weighted mean: the divisor is a sum over the ranks' labels, in training and in evaluation.
+weighted=(loss.class_weights=1,2,3,4,5,6,7,8,9,10 loss.mean_over=weights)
+expect 0 nntrain cfg.ini run.output=w1 "${weighted[@]}"
+expect 0 ranks 3 cfg.ini run.output=w3 "${weighted[@]}"
+same_losses w1 w3

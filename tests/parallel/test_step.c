@@ -58,6 +58,16 @@ static double gradient_norm(const toy *t)
     return sqrt(sum);
 }
 
+/* Mean over the batch of the weights that weighted_loss (below) gives to the labels, added up by hand. */
+static double mean_weight(const toy *t, int64_t first, int64_t n)
+{
+    static const double weight[TOY_CLASSES] = {1, 0, 0.25}; /* label 1 is ignored */
+    double sum = 0;
+    for (int64_t i = first; i < first + n; i++)
+        sum += weight[t->label[i]];
+    return sum / (double)n;
+}
+
 /* A step on the whole batch, as on paper. */
 static nt_status paper_step(toy *t, int64_t step, double *loss, double *norm)
 {
@@ -66,6 +76,7 @@ static nt_status paper_step(toy *t, int64_t step, double *loss, double *norm)
         .n = n, .x = t->x[first], .target = &t->label[first], .sample = &t->sample[first], .epoch = epoch};
     nt_pass pass = {.scale = 1.0 / (double)n, .share = 1, .seed = 11, .epoch = epoch, .sample = batch.sample};
     nt_loss_sum sum;
+    if (t->options.loss) pass.mean_weight = mean_weight(t, first, n);
     NT_TRY(nt_net_forward(t->net, NT_MODE_TRAIN, &batch, &pass));
     NT_TRY(nt_net_loss(t->net, &sum));
     NT_TRY(nt_net_backward(t->net, &pass, NULL, NULL));
@@ -104,6 +115,21 @@ static void test_n_ranks_compute_what_one_computes(nt_comm *comm)
     compare_with_one_rank(comm, &(toy_options){.backend = "ref64", .pieces = 1, .nan_sample = -1}, 1e-12);
     compare_with_one_rank(comm, &(toy_options){.backend = "ref", .pieces = 1, .nan_sample = -1}, 1e-5);
     compare_with_one_rank(comm, &(toy_options){.backend = "cpu", .pieces = 1, .nan_sample = -1}, 1e-5);
+}
+
+static const char weighted_loss[] = "class_weights = 1, 8, 0.25\nlabel_smoothing = 0.1\nignore_index = 1\n"
+                                    "mean_over = weights\n";
+
+/* PyTorch's weighted mean: its divisor is a sum over all ranks and pieces. The batch of two has a label that
+ * counts and one that does not. */
+static void test_mean_over_weights_is_exact(nt_comm *comm)
+{
+    for (int pieces = 1; pieces <= 3; pieces += 2) {
+        toy_options options = {.backend = "ref64", .loss = weighted_loss, .pieces = pieces, .nan_sample = -1};
+        compare_with_one_rank(comm, &options, 1e-12);
+        options.backend = "cpu";
+        compare_with_one_rank(comm, &options, 1e-5);
+    }
 }
 
 static void test_accumulation_changes_nothing(nt_comm *comm)
@@ -406,6 +432,7 @@ int main(void)
 {
     static const parallel_test tests[] = {
         {"n_ranks_compute_what_one_computes", test_n_ranks_compute_what_one_computes},
+        {"mean_over_weights_is_exact", test_mean_over_weights_is_exact},
         {"accumulation_changes_nothing", test_accumulation_changes_nothing},
         {"clipping_uses_the_global_norm", test_clipping_uses_the_global_norm},
         {"clipping_limits_the_step", test_clipping_limits_the_step},

@@ -4,6 +4,7 @@
 #include "core/rng.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Smooth everywhere: the differences of rounding between N ranks and one must not meet a kink. */
@@ -44,7 +45,9 @@ static nt_status create_model(toy *t)
 {
     static const nt_section *const sections[] = {&nt_model_section, &nt_loss_section, &nt_optim_section,
                                                  NULL};
-    const char *text = t->options.batchnorm ? batchnorm_graph : plain_graph;
+    char text[1024];
+    snprintf(text, sizeof text, "%s[loss]\n%s", t->options.batchnorm ? batchnorm_graph : plain_graph,
+             t->options.loss ? t->options.loss : "");
     nt_sample_spec spec = {.x_dtype = NT_F32,
                            .x = nt_shape_of(3, (int64_t)1, (int64_t)6, (int64_t)6),
                            .target = NT_TARGET_CLASS,

@@ -13,6 +13,7 @@
 
 typedef struct toy_options {
     const char *backend;
+    const char *loss; /* lines of [loss], or NULL */
     bool batchnorm;   /* else a model whose samples do not know of each other */
     int pieces;       /* a slice is cut into up to so many (gradient accumulation) */
     double clip_norm; /* 0: none */

@@ -295,6 +295,9 @@ static void mistakes_in_losses(void **state)
         {&classes, "type = cross_entropy\nclass_weights = 1, -2, 1", "class_weights 2|-2"},
         {&classes, "type = cross_entropy\nlabel_smoothing = 1.5", "label_smoothing"},
         {&values, "type = cross_entropy\nignore_index = 0", "ignore_index|class labels"},
+        {&values, "type = cross_entropy\nmean_over = weights", "mean_over|class labels"},
+        {&classes, "type = cross_entropy\nmean_over = batch", "mean_over|batch"},
+        {&classes, "type = hinge\nmean_over = weights", "hinge|mean_over"},
         {&classes, "type = cross_entropy\nsmoothing = 0.1", "smoothing|label_smoothing"},
         {&positions, "type = cross_entropy", "3 classes|1 position|4 labels"},
     };

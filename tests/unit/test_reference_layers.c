@@ -86,6 +86,11 @@ static void make_op(run *r)
         fail_msg("%s: %s", r->name, nt_error_last()->message);
     free(options);
     r->pass = pass_of(r->file, n);
+    double mean_weight;
+    int n_values;
+    bool found;
+    REF_MUST(nt_h5_attr_floats(r->file, path, "mean_weight", &mean_weight, 1, &n_values, &found));
+    if (found) r->pass.mean_weight = mean_weight;
 }
 
 static void put(run *r, nt_tensor *t, const char *name)

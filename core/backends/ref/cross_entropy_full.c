@@ -108,9 +108,15 @@ static nt_status check_target(const nt_op *op, const axes *a, const position *v)
     return NT_OK;
 }
 
+/* What the loss of a sample is divided by. */
+static double divisor(const axes *a, const nt_pass *pass)
+{
+    bool weighs = a->o->mean_over == NT_MEAN_OVER_WEIGHTS && pass->mean_weight > 0;
+    return (double)a->p * (weighs ? pass->mean_weight : 1);
+}
+
 static nt_status full_forward(nt_op *op, const nt_pass *pass)
 {
-    (void)pass;
     const axes a = axes_of(op);
     real *y = op->y.data; /* (N, 2) */
     for (int64_t i = 0; i < a.n; i++) {
@@ -126,7 +132,7 @@ static nt_status full_forward(nt_op *op, const nt_pass *pass)
             right = right && is_right(&a, &v);
             any = true;
         }
-        y[2 * i] = (real)(loss / (double)a.p);
+        y[2 * i] = (real)(loss / divisor(&a, pass));
         y[2 * i + 1] = any && right ? 1 : 0;
     }
     return NT_OK;
@@ -151,7 +157,7 @@ static nt_status full_backward(nt_op *op, const nt_pass *pass)
         for (int64_t p = 0; p < a.p; p++) {
             const position v = position_at(op, &a, i, p);
             real *dx = (real *)op->dx[0].data + (v.x - (const real *)op->x[0].data);
-            position_backward(&a, &v, pass->scale / (double)a.p, dx);
+            position_backward(&a, &v, pass->scale / divisor(&a, pass), dx);
         }
     return NT_OK;
 }
