@@ -19,8 +19,9 @@ typedef struct nt_backend_options {
     int threads; /* per rank, >= 1 */
     int device;  /* local index of the device; ignored by host backends */
     nt_precision precision;
-    bool graph;      /* record what nt_backend_record is given, where the device can replay it */
-    bool debug_sync; /* wait for every launch and name the one that failed */
+    bool graph;         /* record what nt_backend_record is given, where the device can replay it */
+    bool graph_or_fail; /* and where it cannot, fail */
+    bool debug_sync;    /* wait for every launch and name the one that failed */
 } nt_backend_options;
 
 /* Sums of one step and the verdict on it, in backend memory: what a step computes without the host. */

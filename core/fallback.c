@@ -167,7 +167,9 @@ static const nt_op_impl fallback_impl = {
 
 static nt_status create_inner(nt_op *op, fallback *f, const char *kind)
 {
-    NT_TRY(nt_backend_create(&f->ref, "ref", &op->backend->options));
+    nt_backend_options options = op->backend->options;
+    options.precision = NT_PRECISION_FP32; /* rounding is done around the outer op */
+    NT_TRY(nt_backend_create(&f->ref, "ref", &options));
     NT_TRY(make_inner(op, f));
     NT_TRY(nt_op_create(&f->inner, kind));
     adopt_inner(op, f);

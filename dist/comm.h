@@ -59,6 +59,7 @@ struct nt_comm {
     int local_rank, local_size;      /* among the ranks of this host */
     char host[64];
     nt_backend *backend; /* set by nt_comm_attach; the memory the gradient plane works on */
+    bool bf16_wire;      /* all_reduce of float32 sends bfloat16: half the bytes, sums rounded to 8 bits */
     bool checks;     /* debug mode: before each collective the ranks compare their calls, dist/call_check.h */
     int64_t n_calls; /* compared so far */
     bool unreachable; /* another rank has not answered in time: nothing is agreed on any more */

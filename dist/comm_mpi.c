@@ -14,6 +14,8 @@
  * Contract: one thread makes all calls; only nt_comm_abort may come from another one (a watchdog). */
 #include "dist/comm.h"
 
+#include "core/bf16.h"
+
 #include <mpi.h>
 #include <pthread.h>
 #include <signal.h>
@@ -30,6 +32,7 @@
 
 typedef struct mpi_state {
     MPI_Comm gradient, control;
+    MPI_Op sum_bf16;
     void *piece;      /* PIECE_BYTES: reduce-scatter and all-gather */
     double *gathered; /* (GATHERED_VALUES or size) */
     int *counts, *displs;
@@ -166,6 +169,16 @@ static nt_status allocate(mpi_state *s, int size)
     return NT_OK;
 }
 
+/* An MPI_User_function: the sum of two bfloat16, rounded. */
+static void add_bf16(void *in, void *inout, int *n, MPI_Datatype *type)
+{
+    (void)type;
+    const nt_bf16 *a = in;
+    nt_bf16 *sum = inout;
+    for (int i = 0; i < *n; i++)
+        sum[i] = nt_bf16_from_float(nt_bf16_to_float(a[i]) + nt_bf16_to_float(sum[i]));
+}
+
 static nt_status mpi_create(nt_comm *comm)
 {
     NT_TRY(start_mpi());
@@ -177,8 +190,10 @@ static nt_status mpi_create(nt_comm *comm)
     NT_CHECK_ALLOC(s, sizeof *s);
     comm->state = s;
     s->gradient = s->control = MPI_COMM_NULL;
+    s->sum_bf16 = MPI_OP_NULL;
     NT_TRY(own_comm(&s->gradient));
     NT_TRY(own_comm(&s->control));
+    MPI_TRY(MPI_Op_create, (add_bf16, 1, &s->sum_bf16));
     NT_TRY(allocate(s, comm->size));
     return NT_OK;
 }
@@ -190,6 +205,7 @@ static void mpi_destroy(nt_comm *comm)
     if (s) {
         if (s->gradient != MPI_COMM_NULL) (void)MPI_Comm_free(&s->gradient);
         if (s->control != MPI_COMM_NULL) (void)MPI_Comm_free(&s->control);
+        if (s->sum_bf16 != MPI_OP_NULL) (void)MPI_Op_free(&s->sum_bf16);
         free(s->piece);
         free(s->gathered);
         free(s->counts);
@@ -214,10 +230,29 @@ static nt_status work_done(nt_comm *comm)
     return NT_OK;
 }
 
+/* The wire carries what fits into s->piece. */
+static nt_status all_reduce_bf16(nt_comm *comm, float *buffer, int64_t n)
+{
+    mpi_state *s = comm->state;
+    nt_bf16 *piece = s->piece;
+    const int64_t most = PIECE_BYTES / (int64_t)sizeof *piece;
+    for (int64_t done = 0; done < n; done += most) {
+        float *at = buffer + done;
+        int count = (int)(n - done < most ? n - done : most);
+        for (int i = 0; i < count; i++)
+            piece[i] = nt_bf16_from_float(at[i]);
+        MPI_TRY(MPI_Allreduce, (MPI_IN_PLACE, piece, count, MPI_UINT16_T, s->sum_bf16, s->gradient));
+        for (int i = 0; i < count; i++)
+            at[i] = nt_bf16_to_float(piece[i]);
+    }
+    return NT_OK;
+}
+
 static nt_status mpi_all_reduce(nt_comm *comm, void *buffer, int64_t n, nt_dtype dtype)
 {
     mpi_state *s = comm->state;
     NT_TRY(work_done(comm));
+    if (comm->bf16_wire && dtype == NT_F32) return all_reduce_bf16(comm, buffer, n);
     size_t elem_bytes = nt_dtype_bytes(dtype);
     int64_t piece = PIECE_BYTES / (int64_t)elem_bytes;
     for (int64_t done = 0; done < n; done += piece) {

@@ -57,6 +57,19 @@ static nt_status on_reduced(void *stepper, int64_t begin, int64_t end)
     return NT_OK;
 }
 
+/* Collectives that keep the host waiting cannot be part of a recording. */
+static nt_status choose_recording(nt_stepper *s)
+{
+    bool can = s->backend->ops->record && (s->comm->size == 1 || nt_comm_overlaps(s->comm));
+    NT_CHECK(
+        can || !s->backend->options.graph_or_fail, NT_ERR_UNAVAILABLE,
+        "run.cuda_graph = yes, but steps of backend %s with communicator %s cannot be recorded; auto does "
+        "it where it can be done",
+        s->backend->ops->name, s->comm->gradient->name);
+    s->records = can && !nt_fault_armed();
+    return NT_OK;
+}
+
 nt_status nt_stepper_create(nt_stepper **out, nt_net *net, nt_comm *comm, double bucket_mb,
                             const nt_step_options *options)
 {
@@ -71,8 +84,8 @@ nt_status nt_stepper_create(nt_stepper **out, nt_net *net, nt_comm *comm, double
     bool host = s->backend->ops->host_memory;
     s->early = host && options->nan_policy == NT_NAN_ABORT && options->clip_norm <= 0;
     s->late = !host && !s->backend->options.debug_sync;
-    s->records = !nt_fault_armed() && (comm->size == 1 || nt_comm_overlaps(comm));
-    nt_status status = nt_buckets_create(&s->buckets, net, comm, bucket_mb, on_reduced, s);
+    nt_status status = choose_recording(s);
+    if (status == NT_OK) status = nt_buckets_create(&s->buckets, net, comm, bucket_mb, on_reduced, s);
     if (status != NT_OK) {
         nt_stepper_destroy(s);
         return status;

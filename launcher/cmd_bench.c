@@ -2,7 +2,8 @@
  *
  * The steps are those of training (prefetch, forward, backward with reduction, update), without validation,
  * checkpoints and logs. Medians, because a shared machine has outliers. A step's time is the slowest rank's.
- */
+ * On a device the host only gives the work and is soon two steps ahead: its step times are then the device's,
+ * but the phases are what giving took (with run.debug_sync, the device's too). */
 #include "launcher/command.h"
 #include "launcher/run.h"
 #include "launcher/summary.h"
@@ -80,6 +81,10 @@ static nt_status run_steps(bench *b)
         for (int p = 0; i >= b->n_warmup && p < N_PHASES; p++)
             b->time_s[p * b->n_steps + i - b->n_warmup] = time_s[p];
     }
+    nt_step_result last;
+    nt_status status = nt_stepper_finish(b->stepper, &last);
+    if (status == NT_ERR_NAN) b->session->agreed = true;
+    NT_TRY(status);
     return NT_OK;
 }
 
@@ -139,6 +144,8 @@ static void print_text(const bench *b)
     for (int p = 1; p < N_PHASES; p++)
         printf("%-10s %10.3f %6.1f%%\n", phase_name[p], 1e3 * b->median_s[p],
                100 * b->median_s[p] / b->median_s[PHASE_STEP]);
+    if (!b->session->backend->ops->host_memory && !b->session->run->debug_sync)
+        printf("(phases: the host's time to give the work; with run.debug_sync = yes, to do it)\n");
     double flops = 3.0 * (double)nt_model_flops(b->session->model) * b->samples_per_s;
     printf("%-10s %10.3f\n\n%.0f samples/s, about %.1f GFLOP/s; first step %.3f s after the start; peak "
            "memory %.0f MiB "

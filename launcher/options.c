@@ -12,6 +12,9 @@
 
 const char *const nt_run_devices[] = {"auto", "ref", "cpu", "cuda", NULL};
 static const char *const nan_policies[] = {"abort", "skip", NULL};
+static const char *const precisions[] = {"fp32", "tf32", "bf16", NULL}; /* nt_precision */
+static const char *const wires[] = {"fp32", "bf16", NULL};              /* nt_wire */
+static const char *const cuda_graphs[] = {"auto", "yes", "no", NULL};   /* nt_cuda_graph */
 
 #define AT(field) offsetof(nt_run_options, field)
 
@@ -49,13 +52,35 @@ static const nt_option run_table[] = {
      .flags = NT_OPTION_FREE, .help = "steps between comparisons of all ranks' weights; 0: never"},
     {"pin", NT_OPTION_BOOL, AT(pin), .def = "yes", .flags = NT_OPTION_FREE,
      .help = "keep each rank on its own cores"},
+    {"precision", NT_OPTION_ENUM, AT(precision), .def = "fp32", .choices = precisions,
+     .help = "tf32: matrix products with 10-bit inputs, where the device has them; bf16: activations, their "
+             "gradients and the weights in products have 8 bits, sums and master weights stay float32"},
+    {"wire", NT_OPTION_ENUM, AT(wire), .def = "fp32", .choices = wires,
+     .help = "how gradients travel between ranks; bf16: half the bytes, sums rounded to 8 bits"},
+    {"cuda_graph", NT_OPTION_ENUM, AT(cuda_graph), .def = "auto", .choices = cuda_graphs,
+     .flags = NT_OPTION_FREE,
+     .help = "replay a step as one CUDA graph; auto: where all of it can be recorded; yes: or fail"},
+    {"debug_sync", NT_OPTION_BOOL, AT(debug_sync), .def = "no", .flags = NT_OPTION_FREE,
+     .help = "wait for each kernel of a device, so that the one that fails is named; slow"},
 };
+
+static nt_status check(const nt_config *config, const void *values)
+{
+    const nt_run_options *o = values;
+    if (o->cuda_graph == NT_CUDA_GRAPH_YES && o->debug_sync)
+        return nt_config_fail(
+            config, "run", "cuda_graph",
+            "run.cuda_graph = yes and run.debug_sync = yes exclude each other: a graph is one "
+            "launch");
+    return NT_OK;
+}
 
 const nt_section nt_run_section = {.name = "run",
                                    .help = "the run: output, length, device",
                                    .size = sizeof(nt_run_options),
                                    .options = run_table,
-                                   .n_options = NT_N_ELEMS(run_table)};
+                                   .n_options = NT_N_ELEMS(run_table),
+                                   .check = check};
 
 const nt_section *const nt_all_sections[] = {&nt_run_section,
                                              &nt_data_section,

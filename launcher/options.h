@@ -21,7 +21,14 @@ typedef struct nt_run_options { /* [run] */
     double watchdog_s;      /* seconds without progress; 0: off */
     int64_t check_replicas; /* steps between comparisons of the replicas; 0: never */
     bool pin;               /* each rank to its own cores */
+    int precision;          /* nt_precision */
+    int wire;               /* nt_wire */
+    int cuda_graph;         /* nt_cuda_graph */
+    bool debug_sync;        /* wait for every launch */
 } nt_run_options;
+
+typedef enum nt_wire { NT_WIRE_FP32, NT_WIRE_BF16 } nt_wire;
+typedef enum nt_cuda_graph { NT_CUDA_GRAPH_AUTO, NT_CUDA_GRAPH_YES, NT_CUDA_GRAPH_NO } nt_cuda_graph;
 
 extern const nt_section nt_run_section;
 extern const char *const nt_run_devices[];

@@ -3,7 +3,11 @@
  * The loop reads like the algorithm: take a batch, take a step, share what happened, and at the edge of the
  * step do what is due. Whatever could differ between ranks (a signal that reached one of them, rank 0's
  * clock) travels in the one small reduction per step that also carries the losses, so all ranks evaluate,
- * save and stop at the same steps. */
+ * save and stop at the same steps.
+ *
+ * A device's results come one step late (dist/step.h), so two counts go through the run: steps that were
+ * given to the backend, and the position, which counts results. At an edge where anything is due the last
+ * result is fetched first, and the two are the same. */
 #include "launcher/run.h"
 
 #include "core/clock.h"
@@ -35,13 +39,13 @@ typedef struct run {
     nt_stepper *stepper;
     nt_replicas *replicas;
     nt_reporter report;
-    nt_position position;
+    nt_position position;     /* after the last result */
+    int64_t given;            /* steps given to the backend; position.step, or one more */
     int64_t batches, n_steps; /* an epoch; in all */
-    nt_step_report step;      /* the last one */
-    nt_step_result result;    /* of this rank */
+    nt_step_report step;      /* the last one with a result */
     nt_loss_sum valid;        /* of the last evaluation */
-    double validated_s, saved_s, step_began_s, began_s;
-    int stop; /* agreed: number of a signal; 0: go on */
+    double validated_s, saved_s, step_began_s, began_s; /* step_began_s: or when the last result came */
+    int stop;                                           /* agreed: number of a signal; 0: go on */
     bool validate_due, save_due;
 } run;
 
@@ -134,36 +138,23 @@ static nt_status validate(run *r)
 
 static nt_status take_batch(run *r)
 {
-    nt_fault_set_step(r->position.step);
-    nt_phase_set_step(r->position.step);
+    nt_fault_set_step(r->given);
+    nt_phase_set_step(r->given);
     nt_phase_enter("data");
-    r->step_began_s = nt_clock_s();
     nt_fault_point("run.data");
     NT_TRY(nt_feed_next(r->session->train_feed));
     return NT_OK;
 }
 
-static nt_status take_step(run *r)
+static double rate_of(const run *r, int64_t step)
 {
-    nt_session *s = r->session;
-    const nt_feed *feed = s->train_feed;
-    nt_phase_enter("step");
-    nt_fault_point("run.step");
-    r->step.lr = nt_schedule_lr(s->optim, r->position.step, r->n_steps, r->batches);
-    nt_status status = nt_stepper_run(r->stepper, feed->piece, feed->n_pieces, feed->slice.global_n,
-                                      r->step.lr, r->position.step, &r->result);
-    if (status == NT_ERR_NAN) s->agreed = true; /* decided from reduced numbers: the same on all ranks */
-    NT_TRY(status);
-    r->step.grad_norm = r->result.grad_norm;
-    r->step.skipped = r->result.skipped;
-    return NT_OK;
+    return nt_schedule_lr(r->session->optim, step, r->n_steps, r->batches);
 }
 
 /* The reduction of the step: losses, signals, and what rank 0's clock says. */
-static nt_status share_result(run *r)
+static nt_status share_result(run *r, const nt_loss_sum *mine)
 {
     const nt_session *s = r->session;
-    const nt_loss_sum *mine = &r->result.sum;
     double now = nt_clock_s();
     double values[] = {mine->loss,
                        mine->loss_squared,
@@ -175,9 +166,9 @@ static nt_status share_result(run *r)
     nt_phase_wait("sum of losses");
     NT_TRY(nt_comm_host_reduce(s->comm, values, NT_N_ELEMS(values), NT_REDUCE_SUM));
     r->step.sum = (nt_loss_sum){values[0], values[1], (int64_t)values[2], (int64_t)values[3]};
-    r->stop = values[4] > 0;
-    r->save_due = values[5] > 0;
-    r->validate_due = values[6] > 0;
+    r->stop |= values[4] > 0;
+    r->save_due |= values[5] > 0;
+    r->validate_due |= values[6] > 0;
     return NT_OK;
 }
 
@@ -195,12 +186,14 @@ static void add_to_epoch(run *r)
 static void advance(run *r)
 {
     nt_position *p = &r->position;
+    double now = nt_clock_s();
     add_to_epoch(r);
     p->step++;
     p->batch++;
     r->step.step = p->step;
     r->step.epoch = p->epoch_sum;
-    r->step.seconds = nt_clock_s() - r->step_began_s;
+    r->step.seconds = now - r->step_began_s;
+    r->step_began_s = now;
     nt_reporter_step(&r->report, &r->step);
     if (p->batch < r->batches) return;
     nt_reporter_epoch(&r->report, &r->step);
@@ -209,26 +202,81 @@ static void advance(run *r)
     p->epoch_sum = (nt_loss_sum){0};
 }
 
-/* What is due at the edge between two steps. */
+/* Takes in what the stepper has to tell: of the step just given, of the one before, or nothing. */
+static nt_status take_result(run *r, nt_status status, const nt_step_result *result)
+{
+    if (status == NT_ERR_NAN)
+        r->session->agreed = true; /* decided from reduced numbers: the same on all ranks */
+    NT_TRY(status);
+    if (result->step < 0) return NT_OK;
+    NT_BUG_UNLESS(result->step == r->position.step, "the result of step %lld came after %lld steps",
+                  (long long)result->step, (long long)r->position.step);
+    r->step.lr = rate_of(r, result->step);
+    r->step.grad_norm = result->grad_norm;
+    r->step.skipped = result->skipped;
+    NT_TRY(share_result(r, &result->sum));
+    advance(r);
+    return NT_OK;
+}
+
+static nt_status take_step(run *r)
+{
+    const nt_feed *feed = r->session->train_feed;
+    nt_step_result result;
+    nt_phase_enter("step");
+    nt_fault_point("run.step");
+    nt_status status = nt_stepper_run(r->stepper, feed->piece, feed->n_pieces, feed->slice.global_n,
+                                      rate_of(r, r->given), r->given, &result);
+    r->given++;
+    NT_TRY(take_result(r, status, &result));
+    return NT_OK;
+}
+
+/* Brings the position up to the last step given. */
+static nt_status finish_step(run *r)
+{
+    nt_step_result result;
+    nt_status status = nt_stepper_finish(r->stepper, &result);
+    NT_TRY(take_result(r, status, &result));
+    return NT_OK;
+}
+
+/* --- the edge between two steps --- */
+
+static bool validates(const run *r)
+{
+    return r->validate_due || r->given == r->n_steps ||
+           nt_interval_due(&r->session->run->validate, r->given, r->batches);
+}
+
+static bool saves(const run *r)
+{
+    return r->save_due || r->stop || r->given == r->n_steps ||
+           nt_interval_due(&r->session->checkpoint->every, r->given, r->batches);
+}
+
+static bool checks(const run *r)
+{
+    const int64_t every = r->session->run->check_replicas;
+    return every > 0 && (saves(r) || r->given % every == 0);
+}
+
 static nt_status do_what_is_due(run *r)
 {
-    const nt_session *s = r->session;
-    const int64_t step = r->position.step, every = s->run->check_replicas;
-    bool last = step == r->n_steps;
-    if (r->validate_due || last || nt_interval_due(&s->run->validate, step, r->batches)) NT_TRY(validate(r));
-    bool saves = r->save_due || r->stop || last || nt_interval_due(&s->checkpoint->every, step, r->batches);
-    if (every > 0 && (saves || step % every == 0)) NT_TRY(check_replicas(r));
-    if (saves) NT_TRY(save(r));
+    if (!validates(r) && !saves(r) && !checks(r)) return NT_OK;
+    NT_TRY(finish_step(r));
+    if (validates(r)) NT_TRY(validate(r));
+    if (checks(r)) NT_TRY(check_replicas(r));
+    if (saves(r)) NT_TRY(save(r));
+    r->step_began_s = nt_clock_s();
     return NT_OK;
 }
 
 static nt_status train(run *r)
 {
-    while (r->position.step < r->n_steps && !r->stop) {
+    while (r->given < r->n_steps && !r->stop) {
         NT_TRY(take_batch(r));
         NT_TRY(take_step(r));
-        NT_TRY(share_result(r));
-        advance(r);
         NT_TRY(do_what_is_due(r));
     }
     return NT_OK;
@@ -352,7 +400,8 @@ static nt_status stopped(run *r)
 static nt_status run_steps(run *r)
 {
     nt_session *s = r->session;
-    r->began_s = r->saved_s = r->validated_s = nt_clock_s();
+    r->began_s = r->saved_s = r->validated_s = r->step_began_s = nt_clock_s();
+    r->given = r->position.step;
     if (r->resume.found)
         nt_info("going on from checkpoint '%s' after step %lld", r->resume.path, (long long)r->position.step);
     if (r->position.step >= r->n_steps) {

@@ -124,9 +124,14 @@ nt_status nt_session_open_model(nt_session *session)
 
 static nt_status make_backend(nt_session *session, const char *device)
 {
-    nt_backend_options options = {.threads = nt_topology_threads(session->comm, (int)session->run->threads),
-                                  .device = session->comm->local_rank};
-    if (session->run->pin) NT_TRY(nt_topology_pin(session->comm, options.threads));
+    const nt_run_options *run = session->run;
+    nt_backend_options options = {.threads = nt_topology_threads(session->comm, (int)run->threads),
+                                  .device = session->comm->local_rank,
+                                  .precision = (nt_precision)run->precision,
+                                  .graph = run->cuda_graph != NT_CUDA_GRAPH_NO,
+                                  .graph_or_fail = run->cuda_graph == NT_CUDA_GRAPH_YES,
+                                  .debug_sync = run->debug_sync};
+    if (run->pin) NT_TRY(nt_topology_pin(session->comm, options.threads));
     NT_TRY(nt_backend_create(&session->backend, device, &options));
     return NT_OK;
 }
@@ -135,6 +140,7 @@ static nt_status make_backend(nt_session *session, const char *device)
 static nt_status attach(nt_session *session)
 {
     const char *name = session->backend->ops->name;
+    session->comm->bf16_wire = session->run->wire == NT_WIRE_BF16;
     nt_phase_wait("start of the collectives");
     nt_status status =
         nt_comm_same(session->comm, name, strlen(name), "the device that run.device = auto found");

@@ -85,6 +85,56 @@ static void test_all_reduce(nt_comm *comm)
     }
 }
 
+/* Number k of this rank for the wire: 0: integers whose sums have 8 bits; 1: 1 + 2^-9, half a step above 1,
+ * which goes to the even 1 before it is sent; 2: anything. */
+static float wire_element(int rank, int64_t i, int k)
+{
+    nt_philox r = nt_rng_block(9, NT_RNG_TEST, 2, (uint32_t)rank, (uint32_t)i, 0);
+    return k == 0 ? (float)(i % 31 + rank) : k == 1 ? 1 + 0x1p-9f : nt_rng_uniform(r.v[0]) - 0.5f;
+}
+
+/* Every number, and every sum of two, is rounded by at most 2^-9 of itself; for `anything` none is larger
+ * than the sum of absolute values, and at most size + size - 1 roundings go into one. */
+static void one_wire(nt_comm *comm, int64_t n, int k)
+{
+    float *buffer = malloc((size_t)(n + 1) * sizeof *buffer);
+    EXPECT(comm, buffer, "out of memory");
+    buffer[n] = -77;
+    for (int64_t i = 0; i < n; i++)
+        buffer[i] = wire_element(comm->rank, i, k);
+    EXPECT_OK(comm, nt_comm_all_reduce(comm, buffer, n, NT_F32));
+    EXPECT_OK(comm, nt_comm_wait(comm));
+    for (int64_t i = 0; i < n; i++) {
+        double sum = 0, largest = 0;
+        for (int rank = 0; rank < comm->size; rank++) {
+            sum += k == 1 ? 1 : (double)wire_element(rank, i, k);
+            largest += fabs((double)wire_element(rank, i, k));
+        }
+        double bound = k == 2 ? 2 * comm->size * 0x1p-9 * largest : 0;
+        EXPECT(comm, fabs((double)buffer[i] - sum) <= bound,
+               "wire %d, element %lld of %lld is %.9g, not %.9g", k, (long long)i, (long long)n,
+               (double)buffer[i], sum);
+    }
+    EXPECT(comm, buffer[n] == -77, "an element behind the end was written");
+    EXPECT_OK(comm, nt_comm_same(comm, buffer, (size_t)n * sizeof *buffer, "the sum"));
+    free(buffer);
+}
+
+/* With one rank nothing travels, and nothing is rounded. */
+static void test_bf16_wire(nt_comm *comm)
+{
+    if (comm->size == 1) return;
+    comm->bf16_wire = true;
+    for (int s = 0; s < N_SIZES; s++)
+        for (int k = 0; k < 3; k++)
+            one_wire(comm, sizes[s], k);
+    float odd[2] = {comm->rank == 0 ? NAN : 1, comm->rank == 0 ? INFINITY : 1};
+    EXPECT_OK(comm, nt_comm_all_reduce(comm, odd, 2, NT_F32));
+    EXPECT(comm, isnan(odd[0]) && isinf(odd[1]), "%g and %g", (double)odd[0], (double)odd[1]);
+    one_all_reduce(comm, 1000, NT_F64); /* not rounded */
+    comm->bf16_wire = false;
+}
+
 /* The halves of an all-reduce, each checked by itself. */
 static void one_scatter_gather(nt_comm *comm, int64_t n, nt_dtype dtype)
 {
@@ -454,6 +504,7 @@ int main(void)
         {"identity", test_identity},
         {"part", test_part},
         {"all_reduce", test_all_reduce},
+        {"bf16_wire", test_bf16_wire},
         {"scatter_gather", test_scatter_gather},
         {"broadcast", test_broadcast},
         {"host_reduce_sums_in_rank_order", test_host_reduce_sums_in_rank_order},

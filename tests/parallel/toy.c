@@ -103,7 +103,7 @@ int64_t toy_batch(int64_t step, int64_t *first)
     return *first + TOY_BATCH < TOY_SAMPLES ? TOY_BATCH : TOY_SAMPLES - *first;
 }
 
-nt_status toy_step(toy *t, int64_t step, nt_step_result *result, double *loss)
+nt_status toy_run(toy *t, int64_t step, nt_step_result *result)
 {
     int64_t first, global_n = toy_batch(step, &first), begin, end;
     nt_comm_part(global_n, t->comm->rank, t->comm->size, &begin, &end);
@@ -121,6 +121,13 @@ nt_status toy_step(toy *t, int64_t step, nt_step_result *result, double *loss)
                                       .epoch = step / TOY_BATCHES};
     }
     NT_TRY(nt_stepper_run(t->stepper, micro, n_micro, global_n, 0.1, step, result));
+    return NT_OK;
+}
+
+nt_status toy_step(toy *t, int64_t step, nt_step_result *result, double *loss)
+{
+    int64_t first, global_n = toy_batch(step, &first);
+    NT_TRY(toy_run(t, step, result));
     double sum = result->sum.loss;
     NT_TRY(nt_comm_host_reduce(t->comm, &sum, 1, NT_REDUCE_SUM));
     *loss = sum / (double)global_n;

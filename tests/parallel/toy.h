@@ -42,7 +42,10 @@ nt_comm toy_alone(void);
 NT_MUST nt_status toy_create(toy *t, nt_comm *comm, const toy_options *options);
 void toy_destroy(toy *t);
 
-/* One step; *loss is the mean over the global batch. */
+/* Gives a step to the stepper; *result is its own only where memory is the host's. */
+NT_MUST nt_status toy_run(toy *t, int64_t step, nt_step_result *result);
+
+/* One step in host memory; *loss is the mean over the global batch. */
 NT_MUST nt_status toy_step(toy *t, int64_t step, nt_step_result *result, double *loss);
 
 /* Samples of the global batch of a step, and this rank's. */

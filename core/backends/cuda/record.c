@@ -89,6 +89,10 @@ static nt_status record_together(nt_backend *backend, nt_cuda_recording *r, nt_s
     nt_error_clear();
     if (backend->agree) NT_TRY(backend->agree(backend->poll_arg, &captured));
     if (captured) return NT_OK;
+    NT_CHECK(
+        !backend->options.graph_or_fail, NT_ERR_UNAVAILABLE,
+        "run.cuda_graph = yes, but the step cannot be recorded on every rank; auto runs it kernel by kernel "
+        "where that is so");
     cuda->graphs_off = true;
     nt_cuda_forget_recordings(backend);
     return NT_OK;
