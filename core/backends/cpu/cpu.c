@@ -15,6 +15,7 @@ static const nt_op_impl *const impls[] = {
     &nt_cpu_global_avg_pool, &nt_cpu_flatten,       &nt_cpu_batchnorm,
     &nt_cpu_activation,      &nt_cpu_add,           &nt_cpu_concat,
     &nt_cpu_dropout,         &nt_cpu_cross_entropy, &nt_cpu_multihead_attention,
+    &nt_cpu_layer_norm,
 };
 
 enum { HUGE_PAGE = 2 << 20 };

@@ -177,6 +177,6 @@ static inline int nt_cpu_lanes(const nt_cpu_strips *s, int64_t g)
 extern const nt_op_impl nt_cpu_conv2d, nt_cpu_linear, nt_cpu_linear_dnnl, nt_cpu_max_pool, nt_cpu_avg_pool,
     nt_cpu_avg_pool_padded, nt_cpu_global_avg_pool, nt_cpu_batchnorm, nt_cpu_activation, nt_cpu_add,
     nt_cpu_flatten, nt_cpu_input, nt_cpu_dropout, nt_cpu_concat, nt_cpu_cross_entropy,
-    nt_cpu_multihead_attention;
+    nt_cpu_multihead_attention, nt_cpu_layer_norm;
 
 #endif

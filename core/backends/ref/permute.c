@@ -28,28 +28,35 @@ static int64_t source_of(const nt_shape *y, const int64_t *stride, int64_t i)
     return at;
 }
 
+/* Visits y run by run of its last dimension, whose elements are `step` apart in x: to[...] = from[...] one
+ * way or the other. */
+static void copy_runs(const nt_op *op, real *to, const real *from, bool to_y)
+{
+    const nt_shape *y = &op->y.shape;
+    const int64_t run = y->dim[y->n_dims - 1], n = nt_shape_elems(*y);
+    int64_t stride[NT_MAX_DIMS];
+    strides_of(op, stride);
+    const int64_t step = stride[y->n_dims - 1];
+    for (int64_t i = 0; i < n; i += run) {
+        const int64_t x = source_of(y, stride, i);
+        for (int64_t j = 0; j < run; j++) {
+            const int64_t at_y = i + j, at_x = x + j * step;
+            to[to_y ? at_y : at_x] = from[to_y ? at_x : at_y];
+        }
+    }
+}
+
 static nt_status permute_forward(nt_op *op, const nt_pass *pass)
 {
     (void)pass;
-    int64_t stride[NT_MAX_DIMS];
-    strides_of(op, stride);
-    const real *x = op->x[0].data;
-    real *y = op->y.data;
-    for (int64_t i = 0, n = nt_shape_elems(op->y.shape); i < n; i++)
-        y[i] = x[source_of(&op->y.shape, stride, i)];
+    copy_runs(op, op->y.data, op->x[0].data, true);
     return NT_OK;
 }
 
 static nt_status permute_backward(nt_op *op, const nt_pass *pass)
 {
     (void)pass;
-    if (!op->need_dx[0]) return NT_OK;
-    int64_t stride[NT_MAX_DIMS];
-    strides_of(op, stride);
-    const real *dy = op->dy.data;
-    real *dx = op->dx[0].data;
-    for (int64_t i = 0, n = nt_shape_elems(op->y.shape); i < n; i++)
-        dx[source_of(&op->y.shape, stride, i)] = dy[i];
+    if (op->need_dx[0]) copy_runs(op, op->dx[0].data, op->dy.data, false);
     return NT_OK;
 }
 

@@ -16,8 +16,9 @@ static nt_status position_forward(nt_op *op, const nt_pass *pass)
     const int64_t n = op->y.shape.dim[0], inner = nt_shape_elems(op->y.shape) / n;
     const real *x = op->x[0].data, *weight = op->param[0].data;
     real *y = op->y.data;
-    for (int64_t i = 0; i < n * inner; i++)
-        y[i] = (real)((double)x[i] + (double)weight[i % inner]);
+    for (int64_t i = 0; i < n; i++, x += inner, y += inner)
+        for (int64_t j = 0; j < inner; j++)
+            y[j] = (real)((double)x[j] + (double)weight[j]);
     return NT_OK;
 }
 
