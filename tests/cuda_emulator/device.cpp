@@ -146,10 +146,15 @@ cudaError_t fail(cudaError_t error)
 }
 
 /* A driver serves the runtimes of its own major version and of older ones. */
-static cudaError_t find_driver()
+static bool is_without_driver()
 {
     start_once();
-    if (settings.driver_version / 1000 < CUDART_VERSION / 1000) return fail(cudaErrorInsufficientDriver);
+    return settings.driver_version / 1000 < CUDART_VERSION / 1000;
+}
+
+static cudaError_t find_driver()
+{
+    if (is_without_driver()) return fail(cudaErrorInsufficientDriver);
     if (devices.empty()) return fail(cudaErrorNoDevice);
     if (serving) return fail(cudaErrorNotPermitted); /* a host function must not call CUDA */
     return cudaSuccess;
@@ -192,6 +197,21 @@ static const struct {
     ERROR(cudaErrorInvalidResourceHandle, "invalid resource handle"),
     ERROR(cudaErrorIllegalState, "the operation cannot be performed in the present state"),
     ERROR(cudaErrorNotReady, "device not ready"),
+    ERROR(cudaErrorECCUncorrectable, "uncorrectable ECC error"),
+    ERROR(cudaErrorInvalidPtx, "PTX that cannot be compiled"),
+    ERROR(cudaErrorUnsupportedPtxVersion, "PTX of an unknown version"),
+    ERROR(cudaErrorPeerAccessAlreadyEnabled, "peer access is enabled already"),
+    ERROR(cudaErrorPeerAccessNotEnabled, "peer access is not enabled"),
+    ERROR(cudaErrorContextIsDestroyed, "context was destroyed"),
+    ERROR(cudaErrorAssert, "assertion on the device failed"),
+    ERROR(cudaErrorHardwareStackError, "stack error on the device"),
+    ERROR(cudaErrorIllegalInstruction, "illegal instruction on the device"),
+    ERROR(cudaErrorInvalidAddressSpace, "operation in the wrong address space"),
+    ERROR(cudaErrorInvalidPc, "invalid program counter"),
+    ERROR(cudaErrorSystemNotReady, "system is not ready"),
+    ERROR(cudaErrorSystemDriverMismatch, "driver and system do not match"),
+    ERROR(cudaErrorCompatNotSupportedOnDevice, "forward compatibility is not supported on this device"),
+    ERROR(cudaErrorTimeout, "wait timed out"),
     ERROR(cudaErrorIllegalAddress, "an illegal memory access was encountered"),
     ERROR(cudaErrorLaunchOutOfResources, "too many resources requested for launch"),
     ERROR(cudaErrorLaunchTimeout, "the launch timed out and was terminated"),
@@ -227,7 +247,7 @@ extern "C" {
 
 cudaError_t cudaGetLastError(void)
 {
-    start_once();
+    if (is_without_driver()) return cudaErrorInsufficientDriver;
     const cudaError_t error = last_error;
     const bool broken = !devices.empty() && current_device()->sticky != cudaSuccess;
     last_error = cudaSuccess;
@@ -236,7 +256,7 @@ cudaError_t cudaGetLastError(void)
 
 cudaError_t cudaPeekAtLastError(void)
 {
-    start_once();
+    if (is_without_driver()) return cudaErrorInsufficientDriver;
     const bool broken = !devices.empty() && current_device()->sticky != cudaSuccess;
     return broken ? current_device()->sticky : last_error;
 }

@@ -111,6 +111,7 @@ struct cudaPointerAttributes {
     int device;
     void *devicePointer;
     void *hostPointer;
+    long reserved[8];
 };
 
 enum cudaStreamCaptureMode {
