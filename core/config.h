@@ -123,6 +123,9 @@ const void *nt_config_section(const nt_config *config, const nt_section *section
 /* Whether the user (file or override) gave this key of a fixed section. */
 bool nt_config_given(const nt_config *config, const char *section, const char *key);
 
+/* Whether the key has a value other than its default: a resolved configuration gives every key. */
+bool nt_config_changed(const nt_config *config, const char *section, const char *key);
+
 /* Fails with NT_ERR_CONFIG, the position of section.key in the user's file, and the printf-style message. For
  * checks that need more than the table knows. */
 NT_MUST nt_status nt_config_fail(const nt_config *config, const char *section, const char *key,

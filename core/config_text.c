@@ -177,6 +177,25 @@ static const char *value_text(const nt_option *option, const void *values, const
     return text;
 }
 
+bool nt_config_changed(const nt_config *config, const char *section, const char *key)
+{
+    char given[NT_INI_MAX_LINE_BYTES], usual[NT_INI_MAX_LINE_BYTES];
+    const nt_block *block = nt_config_find_fixed(config, section);
+    const nt_section *table = block ? config->sections[block - config->fixed] : NULL;
+    const nt_option *option = table ? nt_section_find(table, key) : NULL;
+    if (!option || !nt_block_find(block, key)) return false;
+    void *defaults = calloc(1, table->size + 1);
+    if (!defaults || nt_section_defaults(table, defaults) != NT_OK) {
+        nt_error_clear();
+        free(defaults);
+        return true;
+    }
+    const char *a = value_text(option, config->values[block - config->fixed], NULL, given);
+    bool changed = strcmp(a, value_text(option, defaults, NULL, usual)) != 0;
+    free(defaults);
+    return changed;
+}
+
 static void diff_fixed(const nt_section *section, const void *before, const void *after, diff *d)
 {
     char a[NT_INI_MAX_LINE_BYTES], b[NT_INI_MAX_LINE_BYTES], where[NT_BLOCK_TEXT_BYTES];

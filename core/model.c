@@ -327,7 +327,7 @@ static nt_status check_loss_options(const builder *b, const nt_layer_ops *ops)
 {
     for (int i = 0; i < nt_loss_section.n_options; i++) {
         const char *key = nt_loss_section.options[i].key;
-        if (strcmp(key, "type") == 0 || !nt_config_given(b->config, "loss", key)) continue;
+        if (strcmp(key, "type") == 0 || !nt_config_changed(b->config, "loss", key)) continue;
         bool is_own = false;
         for (int k = 0; k < ops->section.n_options; k++)
             is_own = is_own || strcmp(ops->section.options[k].key, key) == 0;
