@@ -14,6 +14,7 @@ for n in 1 2 4 8; do
 done
 
 # In pieces, with clipping, and with another optimizer.
-expect 0 nntrain cfg.ini run.device=ref run.output=ref run.accumulate=2 optimizer.clip_norm=0.5 optimizer.type=adamw optimizer.lr=0.01
-expect 0 nntrain cfg.ini run.device=cuda run.output=cuda run.accumulate=2 optimizer.clip_norm=0.5 optimizer.type=adamw optimizer.lr=0.01
+sed -i 's/^momentum = .*/type = adamw\nclip_norm = 0.5/; s/^lr = .*/lr = 0.01/' cfg.ini
+expect 0 nntrain cfg.ini run.device=ref run.output=ref run.accumulate=2
+expect 0 nntrain cfg.ini run.device=cuda run.output=cuda run.accumulate=2
 close_losses ref cuda 1e-4
