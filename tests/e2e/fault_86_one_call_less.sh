@@ -1,13 +1,34 @@
 #!/usr/bin/env bash
-# Fault 86: one rank makes one collective call less than the others. The watchdog ends the job; in debug mode the
-# calls that differ are named at once.
+# Fault 86: one rank makes one collective call less than the others. Calls that do not match meet: MPI says so where
+# the sizes differ, else the watchdog ends the job. (In debug mode the calls that differ are named at once.)
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
-small_config cfg.ini 2
+
+# One layer, so one bucket: with reductions of many sizes that do not match, MPI may do anything, also crash.
+cat >cfg.ini <<END
+[run]
+output = run
+epochs = 2
+threads = 1
+validate = never
+[data]
+file = synthetic
+synthetic_shape = 1, 6, 6
+synthetic_samples = 256
+batch = 16
+[layer fc]
+type = linear
+units = 10
+bias = no
+[optimizer]
+lr = 0.05
+[checkpoint]
+every = never
+END
 
 for rank in 0 1; do
     export NNTRAIN_FAULT="point=comm.skip,kind=error,rank=$rank,step=5"
     rm -rf run
-    expect 82 ranks 2 cfg.ini run.watchdog=1 run.check_replicas=0
-    says 'no progress for'
+    expect_failure ranks 2 cfg.ini run.watchdog=1 run.check_replicas=0
+    says 'no progress for\|message truncated'
 done
