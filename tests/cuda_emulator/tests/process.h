@@ -1,6 +1,6 @@
-/* Runs a function in a child process and says how it ended and what it said on stderr. For tests of the
- * emulator, whose complaints and aborts belong to a whole process. Fork before any thread exists: tests call
- * the emulator in children only. */
+/* For tests of the emulated libraries, in C: runs a function in a forked process, several at once if need be,
+ * and says how each ended and what it said on stderr. Fork before any thread exists: such tests call the
+ * emulator in children only. */
 #ifndef NT_EMU_TESTS_PROCESS_H
 #define NT_EMU_TESTS_PROCESS_H
 
