@@ -2,6 +2,7 @@
 #include "launcher/metrics.h"
 
 #include "core/log.h"
+#include "launcher/events.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,9 +16,11 @@
 
 #define CSV_HEADER "step,epoch,split,loss,accuracy,lr,grad_norm,samples_per_s\n"
 #define LINE_BYTES 512
+#define N_VALUES   5 /* of a row */
 
 struct nt_metrics {
-    int json, csv; /* file descriptors */
+    int json, csv;     /* file descriptors */
+    nt_events *events; /* NULL: none are wanted */
     bool said_lost;
 };
 
@@ -100,13 +103,14 @@ static void append_line(nt_metrics *metrics, int fd, const char *line, size_t n_
     metrics->said_lost = true;
 }
 
-nt_status nt_metrics_open(nt_metrics **out, const char *dir, int64_t step)
+nt_status nt_metrics_open(nt_metrics **out, const char *dir, int64_t step, bool tensorboard)
 {
     nt_metrics *metrics = calloc(1, sizeof *metrics);
     NT_CHECK_ALLOC(metrics, sizeof *metrics);
     metrics->json = metrics->csv = -1;
     nt_status status = open_one(&metrics->json, dir, "metrics.jsonl", step);
     if (status == NT_OK) status = open_one(&metrics->csv, dir, "metrics.csv", step);
+    if (status == NT_OK && tensorboard) status = nt_events_open(&metrics->events, dir, step);
     if (status != NT_OK) {
         nt_metrics_close(metrics);
         NT_TRY(status);
@@ -130,16 +134,33 @@ static size_t csv_field(char *line, size_t cap, double value)
     return (size_t)(isnan(value) ? snprintf(line, cap, ",") : snprintf(line, cap, ",%.9g", value));
 }
 
+/* Only says that values are lost, once. */
+static void write_events(nt_metrics *metrics, const nt_metrics_row *row, const char *const *key,
+                         const double *value, int n)
+{
+    char tag[N_VALUES][64];
+    nt_event_value values[N_VALUES];
+    if (!metrics->events) return;
+    for (int i = 0; i < n; i++) {
+        snprintf(tag[i], sizeof tag[i], "%s/%s", row->split, key[i]);
+        values[i] = (nt_event_value){tag[i], value[i]};
+    }
+    if (nt_events_scalars(metrics->events, row->step, values, n) == NT_OK) return;
+    if (!metrics->said_lost) nt_warn("%s; training goes on without it", nt_error_last()->message);
+    nt_error_clear();
+    metrics->said_lost = true;
+}
+
 void nt_metrics_write(nt_metrics *metrics, const nt_metrics_row *row)
 {
-    static const char *const key[] = {"loss", "accuracy", "lr", "grad_norm", "samples_per_s"};
-    const double value[] = {row->loss, row->accuracy, row->lr, row->grad_norm, row->samples_per_s};
+    static const char *const key[N_VALUES] = {"loss", "accuracy", "lr", "grad_norm", "samples_per_s"};
+    const double value[N_VALUES] = {row->loss, row->accuracy, row->lr, row->grad_norm, row->samples_per_s};
     char json[LINE_BYTES], csv[LINE_BYTES];
     size_t n_json = (size_t)snprintf(json, sizeof json, "{\"step\": %lld, \"epoch\": %lld, \"split\": \"%s\"",
                                      (long long)row->step, (long long)row->epoch, row->split);
     size_t n_csv = (size_t)snprintf(csv, sizeof csv, "%lld,%lld,%s", (long long)row->step,
                                     (long long)row->epoch, row->split);
-    for (size_t i = 0; i < sizeof key / sizeof *key; i++) {
+    for (size_t i = 0; i < N_VALUES; i++) {
         n_json += json_field(json + n_json, sizeof json - n_json, key[i], value[i]);
         n_csv += csv_field(csv + n_csv, sizeof csv - n_csv, value[i]);
     }
@@ -147,6 +168,7 @@ void nt_metrics_write(nt_metrics *metrics, const nt_metrics_row *row)
     n_csv += (size_t)snprintf(csv + n_csv, sizeof csv - n_csv, "\n");
     append_line(metrics, metrics->json, json, n_json);
     append_line(metrics, metrics->csv, csv, n_csv);
+    write_events(metrics, row, key, value, N_VALUES);
 }
 
 void nt_metrics_sync(nt_metrics *metrics)
@@ -162,5 +184,6 @@ void nt_metrics_close(nt_metrics *metrics)
     if (!metrics) return;
     if (metrics->json >= 0) close(metrics->json);
     if (metrics->csv >= 0) close(metrics->csv);
+    nt_events_close(metrics->events);
     free(metrics);
 }

@@ -21,9 +21,9 @@ typedef struct nt_metrics_row {
     double loss, accuracy, lr, grad_norm, samples_per_s;
 } nt_metrics_row;
 
-/* Opens or creates both files in `dir`; rows of steps > `step` and a torn last line are cut off.
- * NT_ERR_CREATE or NT_ERR_IO. */
-NT_MUST nt_status nt_metrics_open(nt_metrics **out, const char *dir, int64_t step);
+/* Opens or creates both files in `dir`; rows of steps > `step` and a torn last line are cut off. tensorboard:
+ * the same rows go to an event file (launcher/events.h), too. NT_ERR_CREATE or NT_ERR_IO. */
+NT_MUST nt_status nt_metrics_open(nt_metrics **out, const char *dir, int64_t step, bool tensorboard);
 
 void nt_metrics_write(nt_metrics *metrics, const nt_metrics_row *row);
 

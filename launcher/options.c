@@ -50,6 +50,8 @@ static const nt_option run_table[] = {
      .help = "seconds without progress after which the job is ended with code 82; 0: never"},
     {"check_replicas", NT_OPTION_INT, AT(check_replicas), .def = "100", .min = 0, .max = 1e9,
      .flags = NT_OPTION_FREE, .help = "steps between comparisons of all ranks' weights; 0: never"},
+    {"tensorboard", NT_OPTION_BOOL, AT(tensorboard), .def = "no", .flags = NT_OPTION_FREE,
+     .help = "write the metrics as TensorBoard event files too, into the run folder"},
     {"pin", NT_OPTION_BOOL, AT(pin), .def = "yes", .flags = NT_OPTION_FREE,
      .help = "keep each rank on its own cores"},
     {"precision", NT_OPTION_ENUM, AT(precision), .def = "fp32", .choices = precisions,

@@ -339,7 +339,7 @@ static nt_status open_records(run *r)
     NT_TRY(nt_tuning_text(s->tuning, &r->tuning_text));
     NT_TRY(nt_folder_write(r->folder, "config.ini", s->config_text));
     NT_TRY(nt_resume_keep_tuning(s, r->folder, r->tuning_text));
-    NT_TRY(nt_metrics_open(&r->report.metrics, s->output, r->position.step));
+    NT_TRY(nt_metrics_open(&r->report.metrics, s->output, r->position.step, s->run->tensorboard));
     r->report.classes = strcmp(nt_loss_of_model(s->model), "mse") != 0;
     r->report.log_every = s->run->log_every;
     r->report.batches = r->batches;

@@ -53,7 +53,7 @@ static char *content(const char *name)
 static void write_rows(int64_t resumed, int64_t first, int64_t last)
 {
     nt_metrics *metrics;
-    assert_int_equal(nt_metrics_open(&metrics, dir, resumed), NT_OK);
+    assert_int_equal(nt_metrics_open(&metrics, dir, resumed, false), NT_OK);
     for (int64_t step = first; step <= last; step++)
         nt_metrics_write(metrics, &(nt_metrics_row){.step = step,
                                                     .epoch = 1,
@@ -124,10 +124,10 @@ static void links_and_folders_are_refused(void **state)
     (void)state;
     nt_metrics *metrics;
     assert_int_equal(symlink("/dev/null", path_of("metrics.jsonl")), 0);
-    assert_int_equal(nt_metrics_open(&metrics, dir, 0), NT_ERR_CREATE);
+    assert_int_equal(nt_metrics_open(&metrics, dir, 0, false), NT_ERR_CREATE);
     unlink(path_of("metrics.jsonl"));
     assert_int_equal(mkfifo(path_of("metrics.jsonl"), 0600), 0);
-    assert_int_equal(nt_metrics_open(&metrics, dir, 0), NT_ERR_CREATE);
+    assert_int_equal(nt_metrics_open(&metrics, dir, 0, false), NT_ERR_CREATE);
 }
 
 /* The file may not grow past 100 bytes: no half line stays, one warning, no failure. */
