@@ -24,6 +24,13 @@ void describe_running(char *text, size_t n_bytes)
              b.z, t.x, t.y, t.z);
 }
 
+bool overflows_stack(const void *address)
+{
+    if (!engine || !engine->work || !engine->current) return false;
+    const char *stack = engine->current->stack;
+    return address < stack && address >= stack - STACK_GUARD_BYTES;
+}
+
 static int describe_warp(char *text, size_t n_bytes, unsigned index, const Warp &warp)
 {
     static const char *const names[] = {"__syncwarp",        "a shuffle",         "__ballot_sync",

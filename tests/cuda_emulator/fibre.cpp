@@ -6,7 +6,7 @@
 #include <pthread.h>
 #include <sys/mman.h>
 
-#ifdef __x86_64__
+#ifdef NT_EMU_OWN_SWITCH
 /* nt_emu_switch(void **from, void *to): callee-saved registers of the System V ABI; the rest the caller
  * saved. */
 extern "C" void nt_emu_switch(void **from, void *to);
@@ -35,23 +35,23 @@ __asm__(".text\n"
 
 namespace emu {
 
-constexpr size_t PAGE = 4096, STACK_BYTES = 128 << 10;
+constexpr size_t STACK_BYTES = 128 << 10;
 
 static void make_stack(Flow *fibre, unsigned color)
 {
-    void *base = mmap(nullptr, STACK_BYTES + PAGE, PROT_READ | PROT_WRITE,
+    void *base = mmap(nullptr, STACK_BYTES + STACK_GUARD_BYTES, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (base == MAP_FAILED || mprotect(base, PAGE, PROT_NONE) != 0)
+    if (base == MAP_FAILED || mprotect(base, STACK_GUARD_BYTES, PROT_NONE) != 0)
         nt_emu_die("no memory for the stack of a fibre");
-    fibre->stack = static_cast<char *>(base) + PAGE;
-    fibre->mapped_bytes = STACK_BYTES + PAGE;
+    fibre->stack = static_cast<char *>(base) + STACK_GUARD_BYTES;
+    fibre->mapped_bytes = STACK_BYTES + STACK_GUARD_BYTES;
     fibre->stack_bytes = STACK_BYTES - color % 61 * 192;
 }
 
 void make_fibre(Flow *fibre, void (*entry)(), unsigned color)
 {
     make_stack(fibre, color);
-#ifdef __x86_64__
+#ifdef NT_EMU_OWN_SWITCH
     void **top = reinterpret_cast<void **>(fibre->stack + fibre->stack_bytes);
     *--top = nullptr; /* where entry would return to; also aligns the stack as after a call */
     *--top = reinterpret_cast<void *>(entry);
@@ -70,7 +70,7 @@ void make_fibre(Flow *fibre, void (*entry)(), unsigned color)
 void free_fibre(Flow *fibre)
 {
     permit(fibre->stack, fibre->stack_bytes);
-    munmap(fibre->stack - PAGE, fibre->mapped_bytes);
+    munmap(fibre->stack - STACK_GUARD_BYTES, fibre->mapped_bytes);
 }
 
 void adopt_thread(Flow *flow)
@@ -92,7 +92,7 @@ void switch_flow(Flow *from, Flow *to)
 #ifdef NT_EMU_ASAN
     __sanitizer_start_switch_fiber(&from->fake_stack, to->stack, to->stack_bytes);
 #endif
-#ifdef __x86_64__
+#ifdef NT_EMU_OWN_SWITCH
     nt_emu_switch(&from->sp, to->sp);
 #else
     swapcontext(&from->context, &to->context);

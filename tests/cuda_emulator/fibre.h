@@ -1,20 +1,25 @@
 /* Fibres: stacks to switch between, cheaply, on one host thread.
  *
  * On x86-64 a switch saves six registers and the stack pointer (no system call, unlike swapcontext, which
- * saves the signal mask); elsewhere it is swapcontext. The sanitizers are told of each switch. */
+ * saves the signal mask); elsewhere (and with NT_EMU_PORTABLE defined) it is swapcontext. The sanitizers are
+ * told of each switch. */
 #ifndef NT_EMU_FIBRE_H
 #define NT_EMU_FIBRE_H
 
 #include <cstddef>
-#ifndef __x86_64__
+#if defined(__x86_64__) && !defined(NT_EMU_PORTABLE)
+#define NT_EMU_OWN_SWITCH 1
+#else
 #include <ucontext.h>
 #endif
 
 namespace emu {
 
+constexpr size_t STACK_GUARD_BYTES = 64 << 10; /* below each stack; more than a frame is likely to have */
+
 /* One flow of control: a fibre, or the host thread itself (then without a stack of its own). */
 struct Flow {
-#ifdef __x86_64__
+#ifdef NT_EMU_OWN_SWITCH
     void *sp = nullptr;
 #else
     ucontext_t context;

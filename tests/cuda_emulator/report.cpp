@@ -11,8 +11,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <dlfcn.h>
 #include <pthread.h>
 #include <sys/mman.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 namespace emu {
@@ -33,6 +35,24 @@ static void say(const char *format, va_list args)
 static void die_of(const char *what, const void *address)
 {
     nt_emu_die("%s at address %p", what, address);
+}
+
+/* Where in the program it happened, for addr2line. */
+static void show_place(const void *context)
+{
+#if defined(__x86_64__)
+    const void *pc = (const void *)static_cast<const ucontext_t *>(context)->uc_mcontext.gregs[REG_RIP];
+#elif defined(__aarch64__)
+    const void *pc = (const void *)static_cast<const ucontext_t *>(context)->uc_mcontext.pc;
+#else
+    const void *pc = nullptr;
+    (void)context;
+#endif
+    Dl_info file;
+    if (pc && dladdr(pc, &file) && file.dli_fname)
+        fprintf(stderr, "cuda emulator: at %s; see addr2line -i -e %s 0x%zx\n",
+                file.dli_sname ? file.dli_sname : "a static function", file.dli_fname,
+                (size_t)((const char *)pc - (const char *)file.dli_fbase));
 }
 
 /* Names what was touched: the lock may be held by whoever faulted, so it is not taken. */
@@ -58,9 +78,11 @@ static void explain(const siginfo_t *info, const Place &p)
 static void on_fault(int signal, siginfo_t *info, void *context)
 {
     const Place p = place_of(info->si_addr);
-    if (p.owner || p.pinned || p.freed || p.guard) explain(info, p);
     char where[256] = "";
     if (serving) describe_running(where, sizeof where);
+    if (p.number || where[0]) show_place(context);
+    if (p.number) explain(info, p);
+    if (overflows_stack(info->si_addr)) nt_emu_die("stack overflow: a thread has 128 KB here");
     if (where[0]) die_of(info->si_addr ? "illegal address" : "illegal or misaligned access", info->si_addr);
     const struct sigaction &next = previous[signal == SIGBUS];
     if (next.sa_flags & SA_SIGINFO) {

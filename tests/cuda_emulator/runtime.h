@@ -176,6 +176,7 @@ int count_graph_leaks(bool say);
 /* block.cpp, launch.cpp */
 bool acts_out_fault();
 void end_engine();                                 /* frees what this host thread ran kernels with */
+bool overflows_stack(const void *address);         /* of the kernel's thread that runs on this host thread */
 void describe_running(char *text, size_t n_bytes); /* kernel, block and thread of this host thread */
 
 } // namespace emu

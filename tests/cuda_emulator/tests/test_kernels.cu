@@ -333,7 +333,8 @@ static void stack_overflow(void **)
 {
     const Outcome o = run_child("deep", "", {});
     assert_int_not_equal(o.code(), 0);
-    assert_true(o.says("in kernel deep, block (0,0,0), thread (0,0,0)"));
+    assert_true(
+        o.says("stack overflow: a thread has 128 KB here; in kernel deep, block (0,0,0), thread (0,0,0)"));
 }
 
 int main(int argc, char **argv)
