@@ -4,12 +4,10 @@
  * whatever comes after them, and carry a hash of it. */
 #include "dist/call_check.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 #include <xxhash.h>
-
-#define GRACE_S 1 /* in which rank 0, which knows as much, speaks for all */
 
 typedef struct call {
     int64_t number;
@@ -28,20 +26,23 @@ static nt_status blame(nt_comm *comm, const call *mine)
     memcpy(host, comm->host, sizeof host);
     NT_TRY(comm->ops->host_broadcast(comm, &other, sizeof other, rank));
     NT_TRY(comm->ops->host_broadcast(comm, host, sizeof host, rank));
-    if (comm->rank > 0) sleep(GRACE_S);
+    if (comm->rank > 0) nt_comm_let_speak(comm);
     NT_FAIL(NT_ERR_BUG,
             "the ranks' collective calls differ: rank 0 makes %s, its call number %lld, and rank %d on "
             "%s makes %s, its call number %lld",
             first.text, (long long)first.number, rank, host, other.text, (long long)other.number);
 }
 
-nt_status nt_call_check(nt_comm *comm, const char *what, int64_t n, int detail)
+nt_status nt_call_check(nt_comm *comm, const char *format, ...)
 {
     if (!comm->checks) return NT_OK;
     call mine;
+    va_list args;
     memset(&mine, 0, sizeof mine); /* all of it is hashed and compared */
     mine.number = ++comm->n_calls;
-    snprintf(mine.text, sizeof mine.text, "a %s of %lld (%d)", what, (long long)n, detail);
+    va_start(args, format);
+    vsnprintf(mine.text, sizeof mine.text, format, args);
+    va_end(args);
     double hash = (double)(XXH3_64bits(&mine, sizeof mine) >> 12), both[2] = {hash, -hash};
     NT_TRY(comm->ops->host_reduce(comm, both, 2, NT_REDUCE_MIN));
     if (both[0] != -both[1]) NT_TRY(blame(comm, &mine));

@@ -5,6 +5,7 @@
  * comes from one rank by broadcast, so that all ranks return the same words. */
 #include "dist/comm.h"
 
+#include "core/clock.h"
 #include "core/fault.h"
 #include "core/log.h"
 #include "dist/call_check.h"
@@ -16,6 +17,7 @@
 #include <xxhash.h>
 
 #define INIT_TIMEOUT_S 300
+#define GRACE_S        2.5 /* mpirun asks the others to end, and kills them a second later */
 
 /* One line per communicator. */
 static const nt_comm_ops *const comms[] = {&nt_comm_self, &nt_comm_mpi};
@@ -27,6 +29,13 @@ int nt_comm_init_timeout_s(void)
 {
     const char *text = getenv("NNTRAIN_INIT_TIMEOUT");
     return text && atoi(text) > 0 ? atoi(text) : INIT_TIMEOUT_S;
+}
+
+void nt_comm_let_speak(const nt_comm *comm)
+{
+    double until = nt_clock_s() + comm->grace_s;
+    while (nt_clock_s() < until) /* a signal ends the sleep, not the wait */
+        usleep(100000);
 }
 
 bool nt_comm_launched(void)
@@ -92,6 +101,7 @@ nt_status nt_comm_create(nt_comm **out)
     nt_comm *comm = calloc(1, sizeof *comm);
     NT_CHECK_ALLOC(comm, sizeof *comm);
     comm->size = comm->local_size = 1;
+    comm->grace_s = GRACE_S;
     if (gethostname(comm->host, sizeof comm->host - 1) != 0) strcpy(comm->host, "unknown host");
     comm->ops = find_ops(nt_comm_launched() ? "mpi" : "self");
     comm->gradient = comm->ops->gradient;
@@ -183,7 +193,7 @@ nt_status nt_comm_all_reduce(nt_comm *comm, void *buffer, int64_t n, nt_dtype dt
     NT_TRY(check_buffer(buffer, n, dtype));
     HAS_SLOT(comm->gradient, all_reduce);
     if (nt_fault_point("comm.skip") == NT_FAULT_ERROR) return NT_OK;
-    NT_TRY(nt_call_check(comm, "all-reduce", n, dtype));
+    NT_TRY(nt_call_check(comm, "an all-reduce of %lld %s", (long long)n, nt_dtype_name(dtype)));
     NT_TRY(comm->gradient->all_reduce(comm, buffer, n, dtype));
     return NT_OK;
 }
@@ -192,7 +202,7 @@ nt_status nt_comm_reduce_scatter(nt_comm *comm, void *buffer, int64_t n, nt_dtyp
 {
     NT_TRY(check_buffer(buffer, n, dtype));
     HAS_SLOT(comm->gradient, reduce_scatter);
-    NT_TRY(nt_call_check(comm, "reduce-scatter", n, dtype));
+    NT_TRY(nt_call_check(comm, "a reduce-scatter of %lld %s", (long long)n, nt_dtype_name(dtype)));
     NT_TRY(comm->gradient->reduce_scatter(comm, buffer, n, dtype));
     return NT_OK;
 }
@@ -201,7 +211,7 @@ nt_status nt_comm_all_gather(nt_comm *comm, void *buffer, int64_t n, nt_dtype dt
 {
     NT_TRY(check_buffer(buffer, n, dtype));
     HAS_SLOT(comm->gradient, all_gather);
-    NT_TRY(nt_call_check(comm, "all-gather", n, dtype));
+    NT_TRY(nt_call_check(comm, "an all-gather of %lld %s", (long long)n, nt_dtype_name(dtype)));
     NT_TRY(comm->gradient->all_gather(comm, buffer, n, dtype));
     return NT_OK;
 }
@@ -217,7 +227,7 @@ nt_status nt_comm_broadcast(nt_comm *comm, void *buffer, size_t n_bytes, int roo
 {
     NT_TRY(check_root(comm, buffer, n_bytes, root));
     HAS_SLOT(comm->gradient, broadcast);
-    NT_TRY(nt_call_check(comm, "broadcast", (int64_t)n_bytes, root));
+    NT_TRY(nt_call_check(comm, "a broadcast of %zu bytes from rank %d", n_bytes, root));
     NT_TRY(comm->gradient->broadcast(comm, buffer, n_bytes, root));
     return NT_OK;
 }
@@ -234,11 +244,13 @@ bool nt_comm_overlaps(const nt_comm *comm)
     return comm->gradient->overlaps;
 }
 
+static const char *const reduce_names[] = {"sum", "minimum", "maximum"};
+
 nt_status nt_comm_host_reduce(nt_comm *comm, double *values, int n, nt_reduce op)
 {
     NT_BUG_UNLESS(n >= 0 && (values || n == 0), "%d values at %p", n, (void *)values);
     HAS_SLOT(comm->ops, host_reduce);
-    NT_TRY(nt_call_check(comm, "host reduction", n, (int)op));
+    NT_TRY(nt_call_check(comm, "a host reduction of %d values (%s)", n, reduce_names[op]));
     NT_TRY(comm->ops->host_reduce(comm, values, n, op));
     return NT_OK;
 }
@@ -247,7 +259,7 @@ nt_status nt_comm_host_broadcast(nt_comm *comm, void *data, size_t n_bytes, int 
 {
     NT_TRY(check_root(comm, data, n_bytes, root));
     HAS_SLOT(comm->ops, host_broadcast);
-    NT_TRY(nt_call_check(comm, "host broadcast", (int64_t)n_bytes, root));
+    NT_TRY(nt_call_check(comm, "a host broadcast of %zu bytes from rank %d", n_bytes, root));
     NT_TRY(comm->ops->host_broadcast(comm, data, n_bytes, root));
     return NT_OK;
 }
@@ -255,7 +267,7 @@ nt_status nt_comm_host_broadcast(nt_comm *comm, void *data, size_t n_bytes, int 
 nt_status nt_comm_barrier(nt_comm *comm)
 {
     HAS_SLOT(comm->ops, barrier);
-    NT_TRY(nt_call_check(comm, "barrier", 0, 0));
+    NT_TRY(nt_call_check(comm, "a barrier"));
     NT_TRY(comm->ops->barrier(comm));
     return NT_OK;
 }

@@ -33,8 +33,9 @@
 #include <unistd.h>
 
 #define OLDEST_VERSION 21800
-#define END_DEADLINE_S 10  /* to finish or to abort */
-#define GRACE_S        2.0 /* for whoever knows the cause to say it before those who only suffer from it do */
+#define WIRE_ELEMS     ((int64_t)8 << 20)
+#define WIRE_BYTES     ((size_t)WIRE_ELEMS * 2)
+#define END_DEADLINE_S 10 /* to finish or to abort */
 
 #if NCCL_VERSION_CODE < OLDEST_VERSION
 #error "NCCL 2.18 or later is needed"
@@ -47,6 +48,7 @@ typedef struct nccl_state {
     bool healthy;         /* begun on all ranks, and nothing has failed since */
     cudaStream_t compute, stream;
     cudaEvent_t ready, done; /* the compute stream's work so far; the last collective */
+    void *wire;              /* WIRE_ELEMS of bfloat16, from the first time it is needed */
 } nccl_state;
 
 /* --- calls and their errors --- */
@@ -214,11 +216,11 @@ static nt_status prepare(nt_comm *comm, ncclUniqueId *id)
     return NT_OK;
 }
 
-/* The others wait a little longer than rank 0, so that it can say it alone. */
 static nt_status too_late(nt_comm *comm, int seconds)
 {
     const char *interface = getenv("NCCL_SOCKET_IFNAME");
     comm->unreachable = true;
+    if (comm->rank > 0) nt_comm_let_speak(comm);
     NT_FAIL(
         NT_ERR_UNAVAILABLE,
         "NCCL has not connected the %d ranks within %d s (NNTRAIN_INIT_TIMEOUT sets the seconds): a rank has "
@@ -231,7 +233,7 @@ static nt_status begin(nt_comm *comm, ncclUniqueId id)
 {
     nccl_state *s = comm->gradient_state;
     int seconds = nt_comm_init_timeout_s();
-    double until = nt_clock_s() + seconds + (comm->rank > 0 ? GRACE_S : 0);
+    double until = nt_clock_s() + seconds;
     bool late;
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;
@@ -249,7 +251,7 @@ static nt_status nccl_poll(void *arg)
     nt_comm *comm = arg;
     ncclResult_t code = ask(comm->gradient_state);
     if (code == ncclSuccess || code == ncclInProgress) return NT_OK;
-    usleep((useconds_t)(GRACE_S * 1e6));
+    nt_comm_let_speak(comm);
     return nccl_failed(comm, code,
                        "a sum over the ranks cannot be completed, because one of them has ended "
                        "or cannot be reached");
@@ -309,6 +311,7 @@ static void nccl_destroy(nt_comm *comm)
         (void)ncclCommDestroy(s->comm);
     else if (s->comm)
         abort_comm(s->comm);
+    nt_backend_free(comm->backend, s->wire, WIRE_BYTES);
     if (s->ready) (void)cudaEventDestroy(s->ready);
     if (s->done) (void)cudaEventDestroy(s->done);
     pthread_mutex_destroy(&s->lock);
@@ -339,11 +342,35 @@ static nt_status nccl_wait(nt_comm *comm)
     return NT_OK;
 }
 
+/* Half the bytes: float32 is rounded to bfloat16, summed as such, and widened again. All ranks get the same.
+ */
+static nt_status all_reduce_bf16(nt_comm *comm, float *buffer, int64_t n)
+{
+    nccl_state *s = comm->gradient_state;
+    for (int64_t done = 0; done < n; done += WIRE_ELEMS) {
+        int64_t count = n - done < WIRE_ELEMS ? n - done : WIRE_ELEMS;
+        NT_CUDA_TRY(comm->backend, "cast for the wire",
+                    nt_cuda_cast(s->stream, NT_BF16, s->wire, NT_F32, buffer + done, count));
+        NCCL_ENQUEUE(
+            comm, "all-reduce",
+            ncclAllReduce(s->wire, s->wire, (size_t)count, ncclBfloat16, ncclSum, s->comm, s->stream));
+        NT_CUDA_TRY(comm->backend, "cast from the wire",
+                    nt_cuda_cast(s->stream, NT_F32, buffer + done, NT_BF16, s->wire, count));
+    }
+    return NT_OK;
+}
+
 static nt_status nccl_all_reduce(nt_comm *comm, void *buffer, int64_t n, nt_dtype dtype)
 {
     nccl_state *s = comm->gradient_state;
+    bool narrow = comm->bf16_wire && dtype == NT_F32;
     if (n == 0) return NT_OK;
+    if (narrow && !s->wire) NT_TRY(nt_backend_alloc(comm->backend, &s->wire, WIRE_BYTES));
     NT_TRY(follow_compute(comm));
+    if (narrow) {
+        NT_TRY(all_reduce_bf16(comm, buffer, n));
+        return NT_OK;
+    }
     NCCL_ENQUEUE(comm, "all-reduce",
                  ncclAllReduce(buffer, buffer, (size_t)n, nccl_type(dtype), ncclSum, s->comm, s->stream));
     return NT_OK;

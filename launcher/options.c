@@ -63,7 +63,8 @@ static const nt_option run_table[] = {
      .flags = NT_OPTION_FREE,
      .help = "replay a step as one CUDA graph; auto: where all of it can be recorded; yes: or fail"},
     {"debug_sync", NT_OPTION_BOOL, AT(debug_sync), .def = "no", .flags = NT_OPTION_FREE,
-     .help = "wait for each kernel of a device, so that the one that fails is named; slow"},
+     .help = "wait for each kernel of a device, so that the one that fails is named, and compare the ranks' "
+             "collective calls; slow"},
 };
 
 static nt_status check(const nt_config *config, const void *values)

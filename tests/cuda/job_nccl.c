@@ -127,6 +127,27 @@ static void test_broadcast(nt_comm *comm)
     }
 }
 
+/* Small integers have no more than 8 bits; what has more is rounded before it is sent, and comes out that
+ * way. */
+static void test_bf16_wire(nt_comm *comm)
+{
+    int64_t n = 1000;
+    if (comm->size == 1) return;
+    comm->bf16_wire = true;
+    test_all_reduce(comm);
+    for (int64_t i = 0; i < n; i++)
+        room.host[i] = 1 + 0x1p-9f;
+    EXPECT_OK(comm, nt_backend_upload(comm->backend, room.device, room.host, (size_t)n * sizeof(float)));
+    EXPECT_OK(comm, nt_comm_all_reduce(comm, room.device, n - 1, NT_F32));
+    EXPECT_OK(comm, nt_comm_wait(comm));
+    EXPECT_OK(comm, nt_backend_download(comm->backend, room.host, room.device, (size_t)n * sizeof(float)));
+    for (int64_t i = 0; i < n; i++) {
+        float expected = i < n - 1 ? (float)comm->size : 1 + 0x1p-9f;
+        EXPECT(comm, room.host[i] == expected, "element %lld is %a", (long long)i, (double)room.host[i]);
+    }
+    comm->bf16_wire = false;
+}
+
 /* The other plane for devices, whatever this build has. */
 static void test_staged(nt_comm *comm)
 {
@@ -162,6 +183,7 @@ int main(void)
         {"all_reduce_in_pieces", test_all_reduce_in_pieces},
         {"scatter_gather", test_scatter_gather},
         {"broadcast", test_broadcast},
+        {"bf16_wire", test_bf16_wire},
         {"staged", test_staged},
         {"detach", test_detach},
     };

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fault 86: one rank makes one collective call less than the others. Calls that do not match meet: MPI says so where
-# the sizes differ, else the watchdog ends the job. (In debug mode the calls that differ are named at once.)
+# the sizes differ, else the watchdog ends the job. In debug mode rank 0 names the calls that differ, at once.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -31,4 +31,7 @@ for rank in 0 1; do
     rm -rf run
     expect_failure ranks 2 cfg.ini run.watchdog=1 run.check_replicas=0
     says 'no progress for\|message truncated'
+    rm -rf run
+    expect 70 ranks 2 cfg.ini run.watchdog=10 run.check_replicas=0 run.debug_sync=yes
+    says_once "the ranks' collective calls differ: rank 0 makes an* .*, and rank 1 on .* makes an* "
 done
