@@ -6,6 +6,7 @@
 
 #include "core/fallback.h"
 #include "core/log.h"
+#include "core/precision.h"
 #include "core/report.h"
 #include "core/text.h"
 
@@ -52,7 +53,8 @@ nt_status nt_backend_create(nt_backend **out, const char *name, const nt_backend
     backend->ops = ops;
     backend->options = *options;
     backend->activation = ops->real;
-    nt_status status = ops->create(backend, options);
+    nt_status status = nt_precision_check(backend);
+    if (status == NT_OK) status = ops->create(backend, options);
     if (status != NT_OK) {
         free(backend);
         return nt_error_trail(status, __FILE__, __LINE__, __func__);
@@ -160,6 +162,7 @@ bool nt_backend_fuses(const nt_backend *b, const char *kind, const void *options
 nt_status nt_backend_sum(nt_backend *b, void *dst, const void *x, const void *y, int64_t n)
 {
     NT_TRY(b->ops->sum(b, dst, x, y, n));
+    if (nt_precision_rounds(b)) nt_precision_round(dst, n);
     return NT_OK;
 }
 
@@ -241,7 +244,8 @@ nt_status nt_backend_sync(nt_backend *b)
     return NT_OK;
 }
 
-nt_status nt_op_create(nt_op *op, const char *kind)
+/* The backend's implementation, or ref's. */
+static nt_status create_op(nt_op *op, const char *kind)
 {
     op->impl = op->backend->ops->find_op(op->backend, kind);
     if (!op->impl && op->backend->ops->host_memory) {
@@ -255,6 +259,12 @@ nt_status nt_op_create(nt_op *op, const char *kind)
     if (status == NT_OK) return NT_OK;
     nt_op_destroy(op);
     return nt_error_trail(status, __FILE__, __LINE__, __func__);
+}
+
+nt_status nt_op_create(nt_op *op, const char *kind)
+{
+    if (nt_precision_rounds(op->backend)) return nt_precision_create(op, kind, create_op);
+    return create_op(op, kind);
 }
 
 void nt_op_destroy(nt_op *op)

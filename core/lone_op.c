@@ -48,6 +48,7 @@ static nt_status make_op(nt_lone_op *lone, nt_backend *backend, const nt_lone_sp
                   .name = layer->name,
                   .id = spec->id,
                   .options = layer->options,
+                  .is_loss = layer->ops->is_loss,
                   .training = spec->training,
                   .tuning = lone->tuning,
                   .n_inputs = spec->n_inputs,

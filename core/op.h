@@ -65,6 +65,7 @@ struct nt_op {
     const void *options; /* struct of core/layers/<type>.h */
     const nt_activation_options
         *activation;   /* fused activation on y, or NULL; only where the backend said it fuses */
+    bool is_loss;      /* y holds losses, which stay in the backend's real type whatever the precision */
     bool training;     /* statistics of the batch, masks, backward will run; else inference */
     nt_tuning *tuning; /* where to look up and keep choices of algorithm; never NULL */
     int n_inputs, n_params;

@@ -126,6 +126,7 @@ static nt_status create_op(nt_plan *plan, const nt_model *model, nt_backend *bac
                   .name = layer->name,
                   .id = (uint32_t)i,
                   .options = layer->options,
+                  .is_loss = layer->ops->is_loss,
                   .training = plan->mode == NT_MODE_TRAIN,
                   .tuning = tuning};
     NT_TRY(allocate_op(op, i == 0 ? 1 : layer->n_inputs));
