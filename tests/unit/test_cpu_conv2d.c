@@ -167,7 +167,7 @@ static float *run_tuned(const char *text, size_t *n_bytes)
     nt_tuning *tuning;
     pair_ok(nt_tuning_create(&tuning, false));
     pair_ok(nt_tuning_parse(tuning, text));
-    pair_setup(&side, "cpu", &spec, tuning, 1);
+    pair_setup(&side, "cpu", &spec, tuning);
     pair_bind(&side, &spec);
     pair_ok(nt_op_forward(&side.op, &pass));
     float *y = pair_plain(&side, &side.op.y);

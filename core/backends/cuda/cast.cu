@@ -9,12 +9,17 @@ struct identity {
     }
 };
 
+template <typename S>
+static void launch_cast(nt_cuda_stream stream, nt_dtype dst_type, void *dst, const S *src, int64_t n)
+{
+    const identity f;
+    NT_WITH_TYPE(dst_type, nt_launch_map1(stream, (T *)dst, src, n, f));
+}
+
 extern "C" int nt_cuda_cast(nt_cuda_stream stream, nt_dtype dst_type, void *dst, nt_dtype src_type,
                             const void *src, int64_t n)
 {
-    const identity f;
-    NT_WITH_TYPE(dst_type, using D = T;
-                 NT_WITH_TYPE(src_type, nt_launch_map1(stream, (D *)dst, (const T *)src, n, f)));
+    NT_WITH_TYPE(src_type, launch_cast(stream, dst_type, dst, (const T *)src, n));
     return (int)cudaGetLastError();
 }
 

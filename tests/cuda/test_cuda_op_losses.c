@@ -1,0 +1,146 @@
+/* Losses, cuda against ref: values and gradients, logits up to +-1e4, labels that are no class. */
+#include "cuda_cases.h"
+
+static const int64_t sizes[][2] = {{64, 10}, {5, 2}, {3, 37}, {2, 1000}, {1, 2}, {9, 33}};
+enum { N_SIZES = sizeof sizes / sizeof sizes[0] };
+
+/* Logits up to +-1, then up to +-1e4, where float32 has steps of 1e-3: the loss is relative to 1e4 there,
+ * too. */
+static void cross_entropy(void **state)
+{
+    (void)state;
+    int32_t label[64];
+    for (size_t i = 0; i < N_SIZES; i++) {
+        const int64_t n = sizes[i][0], k = sizes[i][1];
+        for (int64_t j = 0; j < n; j++)
+            label[j] = (int32_t)(j * 7 % k);
+        nt_tensor x = f32(2, n, k, 0, 0), target = nt_tensor_plain(NT_I32, nt_shape_of(1, n));
+        target.data = label;
+        float *values = pair_random(&x, 91, 0);
+        x.data = values;
+        for (int large = 0; large < 2; large++) {
+            check_types((pair_spec){.kind = "cross_entropy",
+                                    .n_inputs = 2,
+                                    .x = {x, target},
+                                    .y = nt_shape_of(2, n, (int64_t)2),
+                                    .is_loss = true,
+                                    .tolerance = FUNCTIONS,
+                                    .rounding = BF16_ONCE});
+            for (int64_t e = 0; e < n * k; e++)
+                values[e] *= 1e4f;
+        }
+        free(values);
+    }
+}
+
+/* Targets in 0..1, as bce wants them; in bfloat16 they stay float32. */
+static void losses_of_values(void **state)
+{
+    (void)state;
+    static const char *const kinds[] = {"mse", "bce"};
+    for (size_t i = 0; i < N_SIZES; i++)
+        for (int kind = 0; kind < 2; kind++)
+            for (int large = 0; large < 2; large++) {
+                nt_tensor x = f32(2, sizes[i][0], sizes[i][1], 0, 0), target = x;
+                float *values = pair_random(&x, 92, 0), *wanted = pair_random(&x, 93, 1);
+                for (int64_t e = 0; e < nt_shape_elems(x.shape); e++) {
+                    wanted[e] = nt_bf16_round(e % 5 == 0 ? 1 : e % 5 == 1 ? 0 : wanted[e] - 0.5f);
+                    values[e] *= large ? 1e4f : 3;
+                }
+                x.data = values;
+                target.data = wanted;
+                check_types((pair_spec){.kind = kinds[kind],
+                                        .n_inputs = 2,
+                                        .x = {x, target},
+                                        .raw = {false, true},
+                                        .y = nt_shape_of(2, sizes[i][0], (int64_t)2),
+                                        .is_loss = true,
+                                        .tolerance = FUNCTIONS,
+                                        .rounding = BF16_ONCE});
+                free(values);
+                free(wanted);
+            }
+}
+
+/* "right" where all are, and where one is not. */
+static void right_and_wrong(void **state)
+{
+    (void)state;
+    enum { N = 3, K = 40 };
+    float values[N * K], wanted[N * K], y[2 * N];
+    for (int i = 0; i < N * K; i++) {
+        values[i] = i % 3 ? 1.0f : -1.0f;
+        wanted[i] = i % 3 ? 1.0f : 0.0f;
+    }
+    values[K + 38] = -values[K + 38]; /* sample 1 */
+    nt_tensor x = f32(2, N, K, 0, 0), target = x;
+    x.data = values;
+    target.data = wanted;
+    const pair_spec spec = {.kind = "bce",
+                            .n_inputs = 2,
+                            .x = {x, target},
+                            .raw = {false, true},
+                            .is_loss = true,
+                            .y = nt_shape_of(2, (int64_t)N, (int64_t)2)};
+    pair_side s = {0};
+    pair_begin(&s, "cuda", &spec, NULL);
+    pair_ok(nt_backend_to_plain(s.backend, y, &s.op.y));
+    assert_true(y[1] == 1 && y[3] == 0 && y[5] == 1);
+    pair_teardown(&s, &spec);
+}
+
+/* Fills y (N, 2) and dx (N, K) of cross_entropy with these labels; the status is that of the next sync. */
+static nt_status run_labels(const int32_t *label, float *y, float *dx)
+{
+    enum { N = 3, K = 5 };
+    nt_tensor target = nt_tensor_plain(NT_I32, nt_shape_of(1, (int64_t)N));
+    target.data = (void *)(uintptr_t)label;
+    const pair_spec spec = {.kind = "cross_entropy",
+                            .n_inputs = 2,
+                            .x = {f32(2, N, K, 0, 0), target},
+                            .is_loss = true,
+                            .y = nt_shape_of(2, (int64_t)N, (int64_t)2)};
+    pair_side s = {0};
+    nt_pass pass = pair_pass();
+    pair_begin(&s, "cuda", &spec, NULL);
+    pair_backward(&s, &spec, &pass);
+    pair_ok(nt_backend_to_plain(s.backend, y, &s.op.y));
+    pair_ok(nt_backend_to_plain(s.backend, dx, &s.dx[0]));
+    nt_status status = nt_backend_sync(s.backend);
+    pair_teardown(&s, &spec);
+    return status;
+}
+
+/* A label that is no class is an error that names layer, label and classes, once; until it is read nothing is
+ * learned from the sample. */
+static void fault_label_that_is_no_class(void **state)
+{
+    (void)state;
+    static const int32_t bad[] = {5, -1, INT32_MAX, INT32_MIN};
+    float y[6], dx[15];
+    for (int b = 0; b < 4; b++) {
+        const int32_t label[] = {4, bad[b], 0};
+        char words[64];
+        assert_int_equal(run_labels(label, y, dx), NT_ERR_DATA);
+        snprintf(words, sizeof words, "layer pair: class label %d is not in 0..4", (int)bad[b]);
+        assert_non_null(strstr(nt_error_last()->message, words));
+        nt_error_clear();
+        for (int i = 0; i < 3; i++) {
+            assert_true((i == 1) == (bool)isnan(y[2 * i]));
+            for (int k = 0; k < 5; k++)
+                assert_true((i == 1) == (bool)isnan(dx[5 * i + k]));
+        }
+        assert_int_equal(run_labels((const int32_t[]){4, 2, 0}, y, dx), NT_OK);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(cross_entropy),
+        cmocka_unit_test(losses_of_values),
+        cmocka_unit_test(right_and_wrong),
+        cmocka_unit_test(fault_label_that_is_no_class),
+    };
+    return cmocka_run_group_tests(tests, NULL, pair_close);
+}
