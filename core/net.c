@@ -18,6 +18,9 @@
 typedef struct segment {
     int64_t begin, end;
     nt_param_role role;
+    int own_slot;   /* the only one, of an op that can take the step itself; else -1 */
+    bool used_up;   /* its op has taken the step in the last backward */
+    double squares; /* of the gradient then */
 } segment;
 
 /* The running statistics of one batchnorm. */
@@ -61,7 +64,8 @@ struct nt_net {
     stat_pair *stat;
     int n_squares;
     struct sums *sums; /* backend memory */
-    nt_plan *last;     /* plan of the last forward */
+    const nt_net_step *step_in_ops;
+    nt_plan *last; /* plan of the last forward */
     bool last_has_loss;
     void *host_loss; /* (largest n, 2) real */
     void *host_slot; /* largest slot, real */
@@ -178,6 +182,15 @@ static void lay_out_slots(nt_net *net, const nt_plan *plan)
 
 /* --- segments of the update --- */
 
+/* Whether the slot's op can take the optimizer's step itself. */
+static bool can_step(const nt_net *net, const nt_slot *slot)
+{
+    bool can = false;
+    for (int i = 0; i < net->n_plans && slot->param == 0; i++)
+        can |= (net->plan[i]->op[slot->layer].flags & NT_OP_TAKES_SGD) != 0;
+    return can;
+}
+
 static nt_status list_segments(nt_net *net)
 {
     net->segment = calloc((size_t)net->n_slots + 1, sizeof *net->segment);
@@ -188,9 +201,10 @@ static nt_status list_segments(nt_net *net)
         if (slot->role == NT_PARAM_STAT) continue;
         segment *last = net->n_segments ? &net->segment[net->n_segments - 1] : NULL;
         bool joins = last && s > 0 && net->slot[s - 1].role == slot->role && last->role == slot->role;
-        if (!joins) {
+        bool own = can_step(net, slot);
+        if (!joins || own || last->own_slot >= 0) {
             last = &net->segment[net->n_segments++];
-            *last = (segment){.begin = slot->offset, .role = slot->role};
+            *last = (segment){.begin = slot->offset, .role = slot->role, .own_slot = own ? s : -1};
         }
         last->end = slot->offset + slot->n_elems;
     }
@@ -469,14 +483,78 @@ static nt_status report_ready(nt_net *net, int i, int *slot, nt_ready_fn ready, 
     return NT_OK;
 }
 
+static char *elem(const nt_net *net, char *arena, int64_t offset)
+{
+    return arena ? arena + (size_t)offset * net->real_bytes : NULL;
+}
+
+static nt_update prepare(const nt_net *net, const segment *s, const nt_net_step *step)
+{
+    nt_update u = nt_optim_prepare(net->options.optim, step->lr, step->step, s->role);
+    u.scale = step->scale;
+    return u;
+}
+
+void nt_net_step_in_ops(nt_net *net, const nt_net_step *step)
+{
+    const bool can = net->backend->ops->host_memory && net->options.optim && net->state[0] &&
+                     net->options.optim->type == NT_OPTIM_SGD;
+    net->step_in_ops = can && step && !step->scale ? step : NULL;
+}
+
+bool nt_net_used_up(const nt_net *net, int slot, double *squares)
+{
+    for (int i = 0; i < net->n_segments; i++)
+        if (net->segment[i].own_slot == slot && net->segment[i].used_up) {
+            *squares = net->segment[i].squares;
+            return true;
+        }
+    return false;
+}
+
+/* The segment whose step op i shall take; NULL if there is none. */
+static segment *step_for(const nt_net *net, int i, const nt_pass *pass)
+{
+    if (!net->step_in_ops || pass->accumulate || !(net->last->op[i].flags & NT_OP_TAKES_SGD)) return NULL;
+    for (int k = 0; k < net->n_segments; k++)
+        if (net->segment[k].own_slot >= 0 && net->slot[net->segment[k].own_slot].layer == i)
+            return &net->segment[k];
+    return NULL;
+}
+
+static nt_status backward_and_step(nt_net *net, int i, segment *s, const nt_pass *pass)
+{
+    nt_op *op = &net->last->op[i];
+    const nt_op_step step = {.update = prepare(net, s, net->step_in_ops),
+                             .s1 = elem(net, net->state[0], s->begin),
+                             .squares = &s->squares};
+    s->used_up = true;
+    s->squares = 0;
+    op->step = &step;
+    nt_status status = nt_op_backward(op, pass);
+    op->step = NULL;
+    net->sums->squares[s - net->segment] += s->squares;
+    return status;
+}
+
+static nt_status run_backward(nt_net *net, int i, const nt_pass *pass)
+{
+    nt_op *op = &net->last->op[i];
+    if (net->last->maker[i] != i || (op->flags & NT_OP_VIEW)) return NT_OK;
+    segment *s = step_for(net, i, pass);
+    if (s) return backward_and_step(net, i, s, pass);
+    return nt_op_backward(op, pass);
+}
+
 nt_status nt_net_backward(nt_net *net, const nt_pass *pass, nt_ready_fn ready, void *arg)
 {
     nt_plan *plan = net->last;
     NT_BUG_UNLESS(plan && plan->mode == NT_MODE_TRAIN && net->grads, "backward without a training forward");
     int slot = 0, sum = 0;
+    for (int k = 0; k < net->n_segments; k++)
+        net->segment[k].used_up = false;
     for (int i = plan->n_ops - 1; i > 0; i--) {
-        bool runs = plan->maker[i] == i && !(plan->op[i].flags & NT_OP_VIEW);
-        if (runs) NT_TRY(nt_op_backward(&plan->op[i], pass));
+        NT_TRY(run_backward(net, i, pass));
         NT_TRY(run_sums(net, plan, i, &sum));
         NT_TRY(report_ready(net, i, &slot, ready, arg));
     }
@@ -521,11 +599,6 @@ nt_status nt_net_output(nt_net *net, float *out)
 
 /* --- update --- */
 
-static char *elem(const nt_net *net, char *arena, int64_t offset)
-{
-    return arena ? arena + (size_t)offset * net->real_bytes : NULL;
-}
-
 /* Elements of one block: each thread's gradient, parameter and state of it together fit in a level-2 cache.
  * Whole blocks of the sum of squares, so the number of threads does not show in it. */
 static int64_t block_elems(const nt_net *net)
@@ -550,6 +623,7 @@ static nt_status update_elems(nt_net *net, const nt_update *u, int64_t begin, in
 static nt_status run_segment(nt_net *net, int i, const nt_update *u, int64_t begin, int64_t end)
 {
     const segment *s = &net->segment[i];
+    if (s->used_up) return NT_OK;
     int64_t from = begin > s->begin ? begin : s->begin, stop = end < s->end ? end : s->end,
             block = block_elems(net);
     for (; from < stop; from += block) {
@@ -590,18 +664,11 @@ static nt_status run_stats(nt_net *net, const nt_net_step *step, int64_t begin, 
     return NT_OK;
 }
 
-static nt_update prepare(const nt_net *net, int i, const nt_net_step *step)
-{
-    nt_update u = nt_optim_prepare(net->options.optim, step->lr, step->step, net->segment[i].role);
-    u.scale = step->scale;
-    return u;
-}
-
 nt_status nt_net_measure_and_update(nt_net *net, const nt_net_step *step, int64_t begin, int64_t end)
 {
     NT_BUG_UNLESS(net->grads, "update without an optimizer");
     for (int i = 0; i < net->n_segments; i++) {
-        nt_update u = prepare(net, i, step);
+        nt_update u = prepare(net, &net->segment[i], step);
         NT_TRY(run_segment(net, i, &u, begin, end));
     }
     NT_TRY(run_stats(net, step, begin, end));
@@ -653,7 +720,7 @@ nt_status nt_net_update(nt_net *net, const nt_net_step *step)
 {
     NT_BUG_UNLESS(net->grads, "update without an optimizer");
     for (int i = 0; i < net->n_segments; i++) {
-        nt_update u = prepare(net, i, step);
+        nt_update u = prepare(net, &net->segment[i], step);
         NT_TRY(update_elems(net, &u, net->segment[i].begin, net->segment[i].end));
     }
     for (int i = 0; i < net->n_stats; i++)

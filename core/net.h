@@ -96,6 +96,14 @@ NT_MUST nt_status nt_net_update(nt_net *net, const nt_net_step *step);
  * of its gradients on the way: block by block, so that a gradient comes from memory once for both. */
 NT_MUST nt_status nt_net_measure_and_update(nt_net *net, const nt_net_step *step, int64_t begin, int64_t end);
 
+/* Lets ops take this step themselves, in every backward until step is NULL, for weights whose gradient is
+ * used up where it is made. nt_net_measure_and_update, which still has to be called for all ranges, knows
+ * them. Only where the gradient is final: one rank, one backward a step. The same parameters, bit for bit. */
+void nt_net_step_in_ops(nt_net *net, const nt_net_step *step);
+
+/* Whether the last backward has used up a slot's gradient; then *squares is its sum of squares. */
+bool nt_net_used_up(const nt_net *net, int slot, double *squares);
+
 /* Takes the sum of squares of the gradients of [begin, end) only. */
 NT_MUST nt_status nt_net_measure(nt_net *net, int64_t begin, int64_t end);
 

@@ -11,6 +11,7 @@
 
 #include "core/layer.h"
 #include "core/layers/activation.h"
+#include "core/optim.h"
 #include "core/tensor.h"
 
 typedef struct nt_backend nt_backend;
@@ -42,7 +43,17 @@ enum {
     NT_OP_PASSES_GRADIENT =
         32, /* every dx[i] equals dy (add): backward may be skipped by sharing dy's memory; with fused
                activation the op writes dx[0] and all others share it */
+    NT_OP_TAKES_SGD = 64, /* backward can take op->step: SGD with momentum */
 };
+
+/* A step of the optimizer that an op takes itself for param[0], in backward, instead of writing dparam[0]:
+ * where nobody else wants the gradient (one rank, nothing accumulated, nothing clipped) it need not leave the
+ * registers. The same bits as nt_backend_update with `update` on the gradient. */
+typedef struct nt_op_step {
+    nt_update update; /* NT_UPDATE_SGD with momentum, no scale */
+    void *s1;         /* velocity of param[0] */
+    double *squares;  /* the sum of squares of the gradient is added */
+} nt_op_step;
 
 typedef struct nt_op_impl {
     const char *kind; /* the layer type it implements */
@@ -85,6 +96,8 @@ struct nt_op {
     nt_tensor *dx; /* (n_inputs); data NULL where not needed */
     nt_tensor dparam[NT_MAX_PARAMS];
     void *saved, *scratch;
+
+    const nt_op_step *step; /* set during a backward that shall take it (NT_OP_TAKES_SGD), else NULL */
 };
 
 /* The choices of algorithm made at start-up by timing, as "layer: words" lines: rank 0's table is sent to all

@@ -187,8 +187,10 @@ void nt_buckets_reset(nt_buckets *b)
 }
 
 /* Sum of squares of a slot's gradient; *sum lies in backend memory. */
-static nt_status measure_slot(nt_buckets *b, const nt_slot *slot, double *sum, double *out)
+static nt_status measure_slot(nt_buckets *b, int index, double *sum, double *out)
 {
+    const nt_slot *slot = nt_net_get_slot(b->net, index);
+    if (nt_net_used_up(b->net, index, out)) return NT_OK;
     nt_backend *backend = nt_net_backend(b->net);
     NT_TRY(nt_backend_zero(backend, sum, sizeof *sum));
     NT_TRY(nt_backend_sum_squares(backend, sum, grad_at(b, slot->offset), slot->n_elems));
@@ -204,10 +206,9 @@ nt_status nt_buckets_blame(nt_buckets *b, const char **name)
     *name = NULL;
     NT_TRY(nt_backend_alloc(nt_net_backend(b->net), &sum, sizeof(double)));
     for (int i = 0; i < nt_net_n_slots(b->net) && !*name && status == NT_OK; i++) {
-        const nt_slot *slot = nt_net_get_slot(b->net, i);
         double value = 0;
-        status = measure_slot(b, slot, sum, &value);
-        if (!isfinite(value)) *name = slot->name;
+        status = measure_slot(b, i, sum, &value);
+        if (!isfinite(value)) *name = nt_net_get_slot(b->net, i)->name;
     }
     nt_backend_free(nt_net_backend(b->net), sum, sizeof(double));
     NT_TRY(status);

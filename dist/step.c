@@ -15,8 +15,9 @@
  *
  * Where a NaN ends the run anyway and nothing is clipped, the verdict need not come before the update: in
  * host memory each bucket is measured and updated right after its reduction, while it is in cache, and a NaN
- * is found after the fact; no checkpoint is written then, so nothing is lost. The same arithmetic in the same
- * order per element, so both ways give the same bits. */
+ * is found after the fact; no checkpoint is written then, so nothing is lost. With one rank and one piece an
+ * op may even update its weights while it makes their gradient. The same arithmetic in the same order per
+ * element, so all ways give the same bits. */
 #include "dist/step.h"
 
 #include "core/clock.h"
@@ -144,6 +145,8 @@ static nt_status run_backward(nt_stepper *s, const nt_pass *pass, bool last, nt_
     NT_TRY(fault_error("step.backward", fault));
     double start = nt_clock_s();
     bool overlap = last && fault != NT_FAULT_NAN;
+    bool final = overlap && s->early && s->comm->size == 1 && !pass->accumulate; /* when it is made */
+    nt_net_step_in_ops(s->net, final ? &s->step : NULL);
     NT_TRY(nt_net_backward(s->net, pass, overlap ? nt_buckets_ready : NULL, s->buckets));
     if (fault == NT_FAULT_NAN) NT_TRY(poison(s, nt_net_grads(s->net), s->backend->ops->real));
     if (last && !overlap) NT_TRY(nt_buckets_ready(s->buckets, 0, nt_net_n_elems(s->net)));

@@ -1,6 +1,7 @@
 /* The fully connected kernels against plain loops in double: sizes around every block border, several
  * threads, and bits that do not depend on their number. */
 #include "core/backends/cpu/fc.h"
+#include "core/backends/cpu/vec.h"
 #include "tests/unit/op_pair.h"
 
 typedef struct layer {
@@ -160,6 +161,56 @@ static void threads_do_not_show(void **state)
     free_layer(&b);
 }
 
+/* One go gives the bits of the gradient followed by the flat update. */
+static void check_sgd(int64_t m, int64_t k, int64_t n, bool nesterov, int threads)
+{
+    const nt_update u = {.rule = NT_UPDATE_SGD,
+                         .lr = 0.1f,
+                         .momentum = 0.9f,
+                         .weight_decay = 0.01f,
+                         .nesterov = nesterov,
+                         .grad_scale = 0.5f};
+    layer l;
+    make_layer(&l, m, k, n);
+    const size_t n_bytes = (size_t)l.packed * sizeof *l.w;
+    float *p = malloc(n_bytes), *velocity = malloc(n_bytes), *velocity2 = malloc(n_bytes);
+    assert_true(p && velocity && velocity2);
+    memcpy(p, l.w, n_bytes);
+    for (int64_t i = 0; i < l.packed; i++)
+        velocity[i] = velocity2[i] = l.w[i] * 0.25f;
+    const nt_fc_sgd sgd = {p, velocity, u.lr, u.momentum, u.weight_decay, u.grad_scale, nesterov};
+    double squares = 1;
+    assert_true(nt_fc_can_sgd(&l.s));
+    nt_fc_backward_weights_sgd(&l.s, &sgd, &squares, l.dbias, l.x, l.dy, l.y, l.scratch, threads);
+    float *dbias = random_floats(n, 6);
+    nt_fc_backward_weights(&l.s, l.dw, dbias, l.x, l.dy, l.y, false, l.scratch, threads);
+    nt_vec_tables()[0]->sgd(&u, l.w, l.dw, velocity2, l.packed);
+    double want = 0;
+    for (int64_t i = 0; i < l.packed; i++)
+        want += (double)l.dw[i] * (double)l.dw[i];
+    assert_memory_equal(p, l.w, n_bytes);
+    assert_memory_equal(velocity, velocity2, n_bytes);
+    assert_true(fabs(squares - 1 - want) <= 1e-12 * (1 + want)); /* sums in double, in another order */
+    assert_memory_equal(dbias, l.dbias, (size_t)n * sizeof *dbias);
+    free(dbias);
+    free(p);
+    free(velocity);
+    free(velocity2);
+    free_layer(&l);
+}
+
+static void sgd_in_one_go(void **state)
+{
+    (void)state;
+    if (!nt_fc_supported()) skip();
+    for (int threads = 1; threads <= 3; threads += 2)
+        for (int nesterov = 0; nesterov < 2; nesterov++) {
+            check_sgd(64, 112, 128, nesterov, threads);
+            check_sgd(5, 461, 70, nesterov, threads);
+            check_sgd(63, 17, 33, nesterov, threads);
+        }
+}
+
 static void fault_nan_is_kept(void **state)
 {
     (void)state;
@@ -182,6 +233,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_sizes),
         cmocka_unit_test(threads_do_not_show),
+        cmocka_unit_test(sgd_in_one_go),
         cmocka_unit_test(fault_nan_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 enum {
+    SQUARES = 16,    /* floats for the 8 partial sums of a panel in double */
     SLACK = 16,      /* floats behind a packed tile: its last row is stored as 16 */
     FORWARD_K = 400, /* most inputs at a time: 32 columns of weights for them are 50 KB */
     FORWARD_M = 126, /* most samples at a time, a multiple of NT_FC_ROWS */
@@ -84,7 +85,7 @@ size_t nt_fc_scratch_bytes(const nt_fc_shape *s)
 {
     const int64_t n = panels(s) * NT_FC_PANEL;
     int64_t forward = least(s->m, FORWARD_M) * least(s->k, FORWARD_K);
-    int64_t weights = least(s->m, WEIGHTS_M) * (n + least(s->k, WEIGHTS_K)) + n;
+    int64_t weights = least(s->m, WEIGHTS_M) * (n + least(s->k, WEIGHTS_K)) + n + panels(s) * SQUARES;
     int64_t data = DATA_M * (n + round_up(s->k, DATA_K));
     int64_t most = forward > weights ? forward : weights;
     return (size_t)((most > data ? most : data) + SLACK) * sizeof(float);
@@ -173,25 +174,48 @@ static void pack_outputs(const nt_fc_shape *s, float *strips, float *sums, float
         dbias[j] = accumulate ? dbias[j] + sums[j] : sums[j];
 }
 
+/* The tile of inputs [t, t + rows) and 32 of a panel's outputs. */
+static nt_fc_tile weights_tile(const float *packed, const float *strip, float *c, const block *b, int64_t t,
+                               int64_t rows, int64_t half)
+{
+    return (nt_fc_tile){.a = packed + t * b->mb,
+                        .b = strip + half,
+                        .c = c + t * NT_FC_PANEL + half,
+                        .len = b->mb,
+                        .n_segments = 1,
+                        /* each half fetches half of the next tile's lines, and some more */
+                        .fetch = c + (t + rows) * NT_FC_PANEL + half * rows};
+}
+
 /* Inputs of the block for one panel. */
 static void weights_panel(const nt_fc_shape *s, float *dw, const float *packed, const float *strips,
                           const block *b, int64_t p, bool accumulate)
 {
     float *to = dw + p * panel_size(s) + b->k0 * NT_FC_PANEL;
-    for (int64_t t = 0; t < b->kb; t += NT_FC_ROWS) {
-        const int64_t rows = least(b->kb - t, NT_FC_ROWS);
+    for (int64_t t = 0; t < b->kb; t += NT_FC_ROWS)
         for (int64_t half = 0; half < NT_FC_PANEL; half += NT_FC_COLS) {
-            const nt_fc_tile tile = {.a = packed + t * b->mb,
-                                     .b = strips + p * NT_FC_PANEL * b->mb + half,
-                                     .c = to + t * NT_FC_PANEL + half,
-                                     .len = b->mb,
-                                     .n_segments = 1,
-                                     .accumulate = accumulate,
-                                     /* each half fetches half of the next tile's lines, and some more */
-                                     .fetch = to + (t + rows) * NT_FC_PANEL + half * rows};
+            const int64_t rows = least(b->kb - t, NT_FC_ROWS);
+            nt_fc_tile tile = weights_tile(packed, strips + p * NT_FC_PANEL * b->mb, to, b, t, rows, half);
+            tile.accumulate = accumulate;
             kernels()->weights[rows](&tile);
         }
-    }
+}
+
+/* The same with a step of SGD in place of dw. */
+static void sgd_panel(const nt_fc_shape *s, const nt_fc_sgd *sgd, double *squares, const float *packed,
+                      const float *strips, const block *b, int64_t p)
+{
+    const int64_t at = p * panel_size(s) + b->k0 * NT_FC_PANEL;
+    for (int64_t t = 0; t < b->kb; t += NT_FC_ROWS)
+        for (int64_t half = 0; half < NT_FC_PANEL; half += NT_FC_COLS) {
+            const int64_t rows = least(b->kb - t, NT_FC_ROWS);
+            nt_fc_tile tile =
+                weights_tile(packed, strips + p * NT_FC_PANEL * b->mb, sgd->velocity + at, b, t, rows, half);
+            tile.sgd = sgd;
+            tile.p = sgd->p + at + t * NT_FC_PANEL + half;
+            tile.squares = squares;
+            kernels()->weights_sgd[rows](&tile);
+        }
 }
 
 /* Inputs that are there only to fill a block of 16 have no gradient. */
@@ -220,6 +244,32 @@ void nt_fc_backward_weights(const nt_fc_shape *s, float *dw, float *dbias, const
                 weights_panel(s, dw, packed, strips, &b, p, accumulate);
         }
     }
+}
+
+bool nt_fc_can_sgd(const nt_fc_shape *s)
+{
+    return s->m <= WEIGHTS_M;
+}
+
+void nt_fc_backward_weights_sgd(const nt_fc_shape *s, const nt_fc_sgd *sgd, double *squares, float *dbias,
+                                const float *x, const float *dy, const float *y, void *scratch, int threads)
+{
+    const int64_t count = panels(s);
+    double *partial = scratch; /* (panels, 8) */
+    float *sums = (float *)scratch + count * SQUARES, *strips = sums + count * NT_FC_PANEL;
+    float *packed = strips + count * NT_FC_PANEL * s->m;
+    block b = {.mb = s->m};
+    memset(partial, 0, (size_t)(count * 8) * sizeof *partial);
+    pack_outputs(s, strips, sums, dbias, dy, y, &b, false);
+    for (; b.k0 < s->k; b.k0 += b.kb) {
+        b.kb = least(s->k - b.k0, WEIGHTS_K);
+        pack_inputs(s, packed, x, &b);
+#pragma omp parallel for num_threads(threads) if (threads > 1)
+        for (int64_t p = 0; p < count; p++)
+            sgd_panel(s, sgd, partial + 8 * p, packed, strips, &b, p);
+    }
+    for (int64_t i = 0; i < count * 8; i++)
+        *squares += partial[i];
 }
 
 /* ---- data gradient: tiles of inputs x samples, sums over outputs; dx comes out transposed ---- */

@@ -38,4 +38,19 @@ void nt_fc_backward_data(const nt_fc_shape *s, float *dx, const float *dy, const
 void nt_fc_backward_weights(const nt_fc_shape *s, float *dw, float *dbias, const float *x, const float *dy,
                             const float *y, bool accumulate, void *scratch, int threads);
 
+/* A step of SGD, as NT_UPDATE_SGD in core/optim.h: the same bits as the gradient followed by the update. */
+typedef struct nt_fc_sgd {
+    float *p, *velocity; /* packed; velocity is needed */
+    float lr, momentum, weight_decay, grad_scale;
+    bool nesterov;
+} nt_fc_sgd;
+
+/* Whether the weights' gradient is made in one go, and so can be used up in it. */
+bool nt_fc_can_sgd(const nt_fc_shape *s);
+
+/* Takes the step with the gradient of the weights, which is never stored, and adds the sum of its squares to
+ * *squares. dbias is written. */
+void nt_fc_backward_weights_sgd(const nt_fc_shape *s, const nt_fc_sgd *sgd, double *squares, float *dbias,
+                                const float *x, const float *dy, const float *y, void *scratch, int threads);
+
 #endif

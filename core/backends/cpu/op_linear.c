@@ -55,7 +55,9 @@ static nt_status linear_create(nt_op *op)
     s->k = nt_shape_elems(op->x[0].shape) / s->m;
     s->n = op->y.shape.dim[1];
     op->scratch_bytes = nt_fc_scratch_bytes(s);
-    if (op->training) op->flags = NT_OP_KEEPS_X | (op->activation ? NT_OP_KEEPS_Y : 0);
+    if (op->training)
+        op->flags =
+            NT_OP_KEEPS_X | (op->activation ? NT_OP_KEEPS_Y : 0) | (nt_fc_can_sgd(s) ? NT_OP_TAKES_SGD : 0);
     return NT_OK;
 }
 
@@ -74,6 +76,20 @@ static nt_status linear_forward(nt_op *op, const nt_pass *pass)
     return NT_OK;
 }
 
+static void backward_and_step(nt_op *op, const float *y, float *dbias)
+{
+    const nt_update *u = &op->step->update;
+    const nt_fc_sgd sgd = {.p = op->param[0].data,
+                           .velocity = op->step->s1,
+                           .lr = u->lr,
+                           .momentum = u->momentum,
+                           .weight_decay = u->weight_decay,
+                           .grad_scale = u->grad_scale,
+                           .nesterov = u->nesterov};
+    nt_fc_backward_weights_sgd(op->state, &sgd, op->step->squares, dbias, op->x[0].data, op->dy.data, y,
+                               op->scratch, threads_of(op));
+}
+
 static nt_status linear_backward(nt_op *op, const nt_pass *pass)
 {
     const float *y = op->activation ? op->y.data : NULL;
@@ -81,8 +97,12 @@ static nt_status linear_backward(nt_op *op, const nt_pass *pass)
     if (op->need_dx[0])
         nt_fc_backward_data(op->state, op->dx[0].data, op->dy.data, y, op->param[0].data, op->scratch,
                             threads);
-    nt_fc_backward_weights(op->state, op->dparam[0].data, op->n_params > 1 ? op->dparam[1].data : NULL,
-                           op->x[0].data, op->dy.data, y, pass->accumulate, op->scratch, threads);
+    float *dbias = op->n_params > 1 ? op->dparam[1].data : NULL;
+    if (op->step)
+        backward_and_step(op, y, dbias);
+    else
+        nt_fc_backward_weights(op->state, op->dparam[0].data, dbias, op->x[0].data, op->dy.data, y,
+                               pass->accumulate, op->scratch, threads);
     return NT_OK;
 }
 
