@@ -29,9 +29,9 @@ static void phase_set(const char *name, bool waits)
 
 void nt_phase_set_step(int64_t step)
 {
-    atomic_store_explicit(&here.step, step, memory_order_relaxed);
+    bool begins = atomic_exchange_explicit(&here.step, step, memory_order_relaxed) != step;
     nt_phase_tick();
-    if (here.hook) call_hook();
+    if (begins && here.hook) call_hook();
 }
 
 void nt_phase_enter(const char *name)
