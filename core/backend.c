@@ -230,6 +230,11 @@ nt_status nt_backend_collect(nt_backend *b, int slot, void *host, size_t n_bytes
     return NT_OK;
 }
 
+void nt_backend_forget(nt_backend *b)
+{
+    if (b->ops->forget) b->ops->forget(b);
+}
+
 nt_status nt_backend_record(nt_backend *b, uint64_t key, nt_status (*fn)(void *arg), void *arg, bool *ran)
 {
     if (b->ops->record) return b->ops->record(b, key, fn, arg, ran);

@@ -93,6 +93,8 @@ typedef struct nt_backend_ops {
     /* Waits for the last post to that slot, and for nothing given later, and copies it out. Optional for host
      * memory. */
     NT_MUST nt_status (*collect)(nt_backend *backend, int slot, void *host, size_t n_bytes);
+    /* See nt_backend_forget. Optional. */
+    void (*forget)(nt_backend *backend);
     /* See nt_backend_record. Optional. */
     NT_MUST nt_status (*record)(nt_backend *backend, uint64_t key, nt_status (*fn)(void *arg), void *arg,
                                 bool *ran);
@@ -160,6 +162,10 @@ NT_MUST nt_status nt_backend_collect(nt_backend *b, int slot, void *host, size_t
  * what lies in backend memory may differ. */
 NT_MUST nt_status nt_backend_record(nt_backend *b, uint64_t key, nt_status (*fn)(void *arg), void *arg,
                                     bool *ran);
+
+/* Drops all recordings: before the net, the communicator or the memory that they refer to goes. NCCL waits
+ * for ever for a graph that holds its calls. */
+void nt_backend_forget(nt_backend *b);
 
 /* Creates op->impl for `kind` on op->backend (its own, or ref's behind reorders) and calls create(). */
 NT_MUST nt_status nt_op_create(nt_op *op, const char *kind);

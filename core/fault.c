@@ -61,15 +61,15 @@ static nt_fault_kind act(void)
     return strcmp(fault.kind, "nan") == 0 ? NT_FAULT_NAN : NT_FAULT_ERROR;
 }
 
-bool nt_fault_armed(void)
+bool nt_fault_wanted(void)
 {
     if (!fault.read) read_environment();
-    return fault.armed;
+    return fault.point[0] != '\0';
 }
 
 nt_fault_kind nt_fault_point(const char *name)
 {
-    if (!nt_fault_armed() || strcmp(name, fault.point) != 0) return NT_FAULT_NONE;
+    if (!nt_fault_wanted() || !fault.armed || strcmp(name, fault.point) != 0) return NT_FAULT_NONE;
     if (fault.wanted_rank >= 0 && fault.wanted_rank != fault.rank) return NT_FAULT_NONE;
     if (fault.wanted_step >= 0 && fault.wanted_step != fault.step) return NT_FAULT_NONE;
     if (--fault.hit > 0) return NT_FAULT_NONE;

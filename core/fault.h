@@ -18,8 +18,8 @@ typedef enum nt_fault_kind { NT_FAULT_NONE, NT_FAULT_ERROR, NT_FAULT_NAN } nt_fa
 void nt_fault_set_rank(int rank);
 void nt_fault_set_step(int64_t step);
 
-/* Whether some point may still act. */
-bool nt_fault_armed(void);
+/* Whether a fault was asked for, on whatever rank, acted out already or not. */
+bool nt_fault_wanted(void);
 
 /* Meets a point: does not return for the deadly kinds; says what the caller should act out otherwise. */
 nt_fault_kind nt_fault_point(const char *name);

@@ -171,6 +171,7 @@ nt_status nt_comm_attach(nt_comm *comm, nt_backend *backend)
 
 void nt_comm_detach(nt_comm *comm)
 {
+    if (comm->backend) nt_backend_forget(comm->backend);
     if (comm->gradient && comm->gradient->destroy) comm->gradient->destroy(comm);
     comm->gradient = comm->ops->gradient;
     comm->gradient_state = NULL;

@@ -305,12 +305,12 @@ static void nccl_destroy(nt_comm *comm)
 {
     nccl_state *s = comm->gradient_state;
     if (!s) return;
-    comm->backend->poll = NULL;
-    comm->backend->agree = NULL;
-    if (s->healthy && finish(comm))
+    if (s->healthy && finish(comm)) /* with poll in place: waiting has a deadline */
         (void)ncclCommDestroy(s->comm);
     else if (s->comm)
         abort_comm(s->comm);
+    comm->backend->poll = NULL;
+    comm->backend->agree = NULL;
     nt_backend_free(comm->backend, s->wire, WIRE_BYTES);
     if (s->ready) (void)cudaEventDestroy(s->ready);
     if (s->done) (void)cudaEventDestroy(s->done);

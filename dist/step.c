@@ -67,7 +67,7 @@ static nt_status choose_recording(nt_stepper *s)
         "run.cuda_graph = yes, but steps of backend %s with communicator %s cannot be recorded; auto does "
         "it where it can be done",
         s->backend->ops->name, s->comm->gradient->name);
-    s->records = can && !nt_fault_armed();
+    s->records = can && !nt_fault_wanted(); /* the same on all ranks */
     return NT_OK;
 }
 
@@ -98,6 +98,7 @@ nt_status nt_stepper_create(nt_stepper **out, nt_net *net, nt_comm *comm, double
 void nt_stepper_destroy(nt_stepper *s)
 {
     if (!s) return;
+    nt_backend_forget(s->backend); /* what was recorded of its steps */
     nt_buckets_destroy(s->buckets);
     free(s);
 }

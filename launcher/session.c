@@ -242,8 +242,9 @@ void nt_session_end(nt_session *session)
 {
     nt_feed_destroy(session->train_feed);
     nt_feed_destroy(session->valid_feed);
+    if (session->comm)
+        nt_comm_detach(session->comm); /* first: freeing memory waits for collectives under way */
     nt_net_destroy(session->net);
-    if (session->comm) nt_comm_detach(session->comm);
     if (session->tuning) nt_tuning_destroy(session->tuning);
     nt_backend_destroy(session->backend);
     if (session->model) nt_model_destroy(session->model);

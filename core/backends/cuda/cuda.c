@@ -328,5 +328,6 @@ const nt_backend_ops nt_backend_cuda = {
     .post = nt_cuda_post,
     .collect = nt_cuda_collect,
     .record = nt_cuda_record,
+    .forget = nt_cuda_forget_recordings,
     .sync = nt_cuda_sync,
 };
