@@ -45,6 +45,11 @@ function(nt_find_cuda)
   endif()
   find_path(NNTRAIN_NCCL_INCLUDE nccl.h ${include_hints})
   find_library(NNTRAIN_NCCL nccl ${library_hints})
+  execute_process(COMMAND ${NNTRAIN_NVCC} --version OUTPUT_VARIABLE text)
+  string(REGEX MATCH "release ([0-9]+\\.[0-9]+)" ignored "${text}")
+  if(CMAKE_MATCH_1 VERSION_LESS 12.0)
+    set(NT_CUDA_WHY "${NNTRAIN_NVCC} is of CUDA ${CMAKE_MATCH_1}; 12.0 is needed" PARENT_SCOPE)
+  endif()
 endfunction()
 
 # Before CUDA 12.8 nvcc has no code for sm_100.

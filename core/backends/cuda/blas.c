@@ -31,6 +31,10 @@ static nt_status open_handle(nt_backend *backend, struct nt_cuda_blas *blas)
     NT_TRY(check(cublasSetStream(blas->handle, cuda->compute), "cublasSetStream"));
     NT_TRY(check(cublasSetWorkspace(blas->handle, blas->workspace, WORKSPACE_BYTES), "cublasSetWorkspace"));
     NT_TRY(check(cublasSetAtomicsMode(blas->handle, CUBLAS_ATOMICS_NOT_ALLOWED), "cublasSetAtomicsMode"));
+    /* parts of a long sum are added in float32 also where the result is bfloat16 */
+    cublasMath_t exact =
+        (cublasMath_t)(CUBLAS_DEFAULT_MATH | CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION);
+    NT_TRY(check(cublasSetMathMode(blas->handle, exact), "cublasSetMathMode"));
     return NT_OK;
 }
 
