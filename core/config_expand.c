@@ -26,6 +26,7 @@
 #define MAX_DEPTH   8
 #define MAX_REPEATS 1000
 #define MAX_WORDS   64
+#define MAX_USES    20000 /* of layers and blocks, those left out counted too */
 
 /* What a name that is no layer (a block, a layer left out) stands for. */
 typedef struct alias {
@@ -36,6 +37,7 @@ typedef struct alias {
 typedef struct expander {
     nt_config *config;
     alias *aliases;
+    int n_uses;
 } expander;
 
 /* Where layers are being written: at the top, or inside one use of a block. */
@@ -355,6 +357,9 @@ static nt_status emit_once(expander *e, const scope *s, const raw_layer *layer, 
 {
     const nt_word *type = find_word(layer->word, layer->n_words, "type");
     const nt_template *block = type ? find_template(e->config, type->value) : NULL;
+    char where[NT_PLACE_TEXT_BYTES];
+    NT_CHECK(e->n_uses++ < MAX_USES, NT_ERR_CONFIG, "%s: more than %d layers and blocks",
+             nt_place_text(&layer->place, where), MAX_USES);
     *out = name;
     if (!block) return emit_plain(e, layer, name, in, say_input);
     NT_TRY(emit_block(e, s, layer, block, name, in, out));
@@ -375,7 +380,8 @@ static nt_status read_repeat(const raw_layer *layer, int64_t *first, int64_t *la
     if (dots) *dots = '\0';
     bool ok =
         dots ? nt_text_to_int(text, first) && nt_text_to_int(dots + 2, last) : nt_text_to_int(text, last);
-    if (!dots) (*last)--;
+    ok = ok && *last > -1;
+    if (ok && !dots) (*last)--;
     NT_CHECK(ok && *first >= 0 && *last >= *first && *last - *first < MAX_REPEATS && *last < 1000000,
              NT_ERR_CONFIG, "%s: repeat = %.40s: expected a count from 1 to %d, or FIRST..LAST",
              nt_place_text(&repeat->value_place, where), repeat->value, MAX_REPEATS);

@@ -51,10 +51,14 @@ static const char *new_name(nt_onnx *o)
     return keep(o, text);
 }
 
-static const char *output_name(const nt_onnx *o, int node)
+/* A layer's output: "layer/conv1", for a layer may be called "output" or like a parameter. */
+static const char *output_name(nt_onnx *o, int node)
 {
+    char text[NT_NAME_BYTES + 8];
     const nt_model *model = nt_net_model(o->net);
-    return node == model->output ? "output" : node == 0 ? "input/normalized" : model->layer[node].name;
+    if (node == model->output) return "output";
+    snprintf(text, sizeof text, "layer/%s", model->layer[node].name);
+    return keep(o, text);
 }
 
 const char *nt_onnx_x(nt_onnx *o, int i)

@@ -169,18 +169,23 @@ nt_status nt_events_scalars(nt_events *e, int64_t step, const nt_event_value *va
 static void fill_histogram(nt_proto *out, const float *values, int64_t n)
 {
     enum { BUCKETS = 30 };
-    double least = values[0], most = values[0], sum = 0, squares = 0;
+    double least = INFINITY, most = -INFINITY, sum = 0, squares = 0;
+    int64_t finite = 0;
     for (int64_t i = 0; i < n; i++) {
         double v = values[i];
+        if (!isfinite(v)) continue;
+        finite++;
         least = v < least ? v : least;
         most = v > most ? v : most;
         sum += v;
         squares += v * v;
     }
+    if (finite == 0) least = most = 0;
     double limit[BUCKETS], count[BUCKETS] = {0}, width = (most - least) / BUCKETS;
     for (int i = 0; i < BUCKETS; i++)
         limit[i] = i == BUCKETS - 1 || width == 0 ? most : least + width * (i + 1);
     for (int64_t i = 0; i < n; i++) {
+        if (!isfinite(values[i])) continue;
         int b = width > 0 ? (int)((values[i] - least) / width) : 0;
         count[b < BUCKETS ? b : BUCKETS - 1]++;
     }
@@ -188,7 +193,7 @@ static void fill_histogram(nt_proto *out, const float *values, int64_t n)
     nt_proto_clear(out);
     nt_proto_double(out, HISTO_MIN, least);
     nt_proto_double(out, HISTO_MAX, most);
-    nt_proto_double(out, HISTO_NUM, (double)n);
+    nt_proto_double(out, HISTO_NUM, (double)finite);
     nt_proto_double(out, HISTO_SUM, sum);
     nt_proto_double(out, HISTO_SQUARES, squares);
     nt_proto_doubles(out, HISTO_LIMITS, limit, (size_t)used);

@@ -24,7 +24,7 @@ typedef struct nt_event_value {
 } nt_event_value;
 NT_MUST nt_status nt_events_scalars(nt_events *events, int64_t step, const nt_event_value *values, int n);
 
-/* The distribution of n values (finite ones; n >= 1). */
+/* The distribution of n values (those that are not finite are left out; n >= 1). */
 NT_MUST nt_status nt_events_histogram(nt_events *events, int64_t step, const char *tag, const float *values,
                                       int64_t n);
 

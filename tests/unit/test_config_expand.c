@@ -162,6 +162,7 @@ static void mistakes(void **state)
     refuses("[block]\nx = tanh\n", "a block needs a name");
     refuses("[block b]\nx = b\n[layers]\na = b\n", "blocks within blocks, more than 8 deep");
     refuses("[layers]\na = tanh repeat=0\n", "expected a count from 1 to 1000, or FIRST..LAST");
+    refuses("[layers]\na = tanh repeat=-9223372036854775808\n", "FIRST..LAST");
     refuses("[layers]\na = tanh repeat=3..1\n", "FIRST..LAST");
     refuses("[layers]\na = tanh repeat=99999999\n", "FIRST..LAST");
     refuses("[layers]\na =\n", "expected NAME = TYPE key=value");
@@ -182,6 +183,10 @@ static void explosion(void **state)
     (void)state;
     refuses("[block a]\nx = tanh repeat=1000\n[block b]\nx = a repeat=1000\n[layers]\ny = b repeat=1000\n",
             "more than 10000 layers");
+    refuses(
+        "[block a]\nx = tanh if=no\n[block b]\nx = a repeat=1000\n[block c]\nx = b repeat=1000\n[layers]\n"
+        "y = c repeat=1000\n",
+        "more than 20000 layers and blocks");
 }
 
 int main(void)

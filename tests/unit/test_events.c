@@ -90,6 +90,9 @@ static void records(void **state)
     const float weights[] = {-1, 0, 0.5f, 1};
     assert_int_equal(nt_events_histogram(events, 9, "fc.weight", weights, 4), NT_OK);
     assert_int_equal(nt_events_histogram(events, 9, "constant", (float[]){2, 2}, 2), NT_OK);
+    const float broken[] = {1, NAN, INFINITY, -INFINITY, 3};
+    assert_int_equal(nt_events_histogram(events, 9, "broken", broken, 5), NT_OK);
+    assert_int_equal(nt_events_histogram(events, 9, "nothing", broken + 1, 3), NT_OK);
     nt_events_close(events);
 
     unsigned char bytes[8192];
@@ -114,6 +117,13 @@ static void records(void **state)
     assert_non_null(memmem(event, n, "fc.weight", 9));
     event = next_record(&at, &n);
     assert_non_null(memmem(event, n, "constant", 8));
+    event = next_record(&at, &n); /* min 1, max 3, num 2 */
+    assert_non_null(memmem(event, n,
+                           "\x09\x00\x00\x00\x00\x00\x00\xf0\x3f\x11\x00\x00\x00\x00\x00\x00\x08\x40"
+                           "\x19\x00\x00\x00\x00\x00\x00\x00\x40",
+                           27));
+    event = next_record(&at, &n);
+    assert_non_null(memmem(event, n, "nothing", 7));
     assert_ptr_equal(at, bytes + size);
 }
 
