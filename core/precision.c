@@ -75,7 +75,7 @@ static void adopt_inner(nt_op *op, rounded *r)
 {
     place_copies(r);
     op->y = r->inner.y;
-    op->flags = r->inner.flags;
+    op->flags = r->inner.flags & ~(unsigned)NT_OP_TAKES_SGD; /* the inner op has a copy of the weights */
     memcpy(op->param, r->inner.param, sizeof op->param);
     op->saved_bytes = r->inner.saved_bytes;
     op->scratch_bytes = r->copies_bytes + r->inner.scratch_bytes;

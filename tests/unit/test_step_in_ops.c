@@ -18,9 +18,9 @@ typedef struct job {
     nt_stepper *stepper;
 } job;
 
-static void build_net(job *j)
+static void build_net(job *j, nt_precision precision)
 {
-    const nt_backend_options options = {.threads = 1};
+    const nt_backend_options options = {.threads = 1, .precision = precision};
     pair_ok(nt_backend_create(&j->backend, "cpu", &options));
     pair_ok(nt_tuning_create(&j->tuning, false));
     const nt_net_options net_options = {
@@ -30,7 +30,7 @@ static void build_net(job *j)
     pair_ok(nt_net_build(j->net));
 }
 
-static void build(job *j, const char *optimizer, nt_nan_policy policy)
+static void build(job *j, const char *optimizer, nt_nan_policy policy, nt_precision precision)
 {
     static const nt_section *const sections[] = {&nt_model_section, &nt_loss_section, &nt_optim_section,
                                                  NULL};
@@ -47,7 +47,7 @@ static void build(job *j, const char *optimizer, nt_nan_policy policy)
              HIDDEN, HIDDEN, CLASSES, optimizer);
     pair_ok(nt_config_parse(&j->config, "test", text, strlen(text), NULL, 0, sections));
     pair_ok(nt_model_create(&j->model, j->config, &spec));
-    build_net(j);
+    build_net(j, precision);
     j->comm = (nt_comm){
         .ops = &nt_comm_self, .gradient = nt_comm_self.gradient, .size = 1, .local_size = 1, .host = "here"};
     const nt_step_options step_options = {.seed = 3, .nan_policy = policy};
@@ -93,18 +93,23 @@ static int slot_named(const nt_net *net, const char *name)
 
 static void the_same_bits(void **state)
 {
-    static const char *const optimizers[] = {
-        "type = sgd\nmomentum = 0.9\nweight_decay = 0.001\n",
-        "type = sgd\nmomentum = 0.9\nnesterov = yes\n",
-        "type = sgd\nmomentum = 0\n",
-        "type = adam\n",
+    static const struct {
+        const char *optimizer;
+        nt_precision precision;
+        bool in_ops, has_state;
+    } cases[] = {
+        {"type = sgd\nmomentum = 0.9\nweight_decay = 0.001\n", NT_PRECISION_FP32, true, true},
+        {"type = sgd\nmomentum = 0.9\nnesterov = yes\n", NT_PRECISION_FP32, true, true},
+        {"type = sgd\nmomentum = 0.9\n", NT_PRECISION_BF16, false, true}, /* ops see rounded copies */
+        {"type = sgd\nmomentum = 0\n", NT_PRECISION_FP32, false, false},
+        {"type = adam\n", NT_PRECISION_FP32, false, true},
     };
     (void)state;
-    for (size_t k = 0; k < sizeof optimizers / sizeof optimizers[0]; k++) {
+    for (size_t k = 0; k < sizeof cases / sizeof cases[0]; k++) {
         job in_ops, apart;
         double squares;
-        build(&in_ops, optimizers[k], NT_NAN_ABORT);
-        build(&apart, optimizers[k], NT_NAN_SKIP);
+        build(&in_ops, cases[k].optimizer, NT_NAN_ABORT, cases[k].precision);
+        build(&apart, cases[k].optimizer, NT_NAN_SKIP, cases[k].precision);
         for (int64_t i = 0; i < STEPS; i++) {
             nt_step_result a, b;
             make_samples(i);
@@ -113,12 +118,13 @@ static void the_same_bits(void **state)
             assert_true(a.sum.loss == b.sum.loss);
             assert_true(fabs(a.grad_norm - b.grad_norm) <= 1e-12 * b.grad_norm); /* sums in double */
         }
-        const bool can = nt_fc_supported() && k < 2;
+        const bool can = nt_fc_supported() && cases[k].in_ops;
         assert_int_equal(nt_net_used_up(in_ops.net, slot_named(in_ops.net, "f2.weight"), &squares), can);
         assert_false(nt_net_used_up(apart.net, slot_named(apart.net, "f2.weight"), &squares));
         const size_t n_bytes = (size_t)nt_net_n_elems(apart.net) * sizeof(float);
         assert_memory_equal(nt_net_params(in_ops.net), nt_net_params(apart.net), n_bytes);
-        if (k != 2) assert_memory_equal(nt_net_state(in_ops.net, 0), nt_net_state(apart.net, 0), n_bytes);
+        if (cases[k].has_state)
+            assert_memory_equal(nt_net_state(in_ops.net, 0), nt_net_state(apart.net, 0), n_bytes);
         destroy(&in_ops);
         destroy(&apart);
     }
@@ -144,7 +150,7 @@ static void fault_93_blames_the_slot(void **state)
     for (int k = 0; k < 2; k++) {
         job j;
         nt_step_result result;
-        build(&j, "type = sgd\nmomentum = 0.9\n", policies[k]);
+        build(&j, "type = sgd\nmomentum = 0.9\n", policies[k], NT_PRECISION_FP32);
         const float bias[CLASSES] = {-1e6f}; /* of the samples' class */
         scale_weights(&j, "f1.weight", F, 7, 1, 0);
         scale_weights(&j, "f3.weight", HIDDEN, 0, HIDDEN, 1e3f);
