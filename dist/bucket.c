@@ -128,16 +128,45 @@ static void *grad_at(const nt_buckets *b, int64_t offset)
     return (char *)nt_net_grads(b->net) + offset * b->real_bytes;
 }
 
+static bool is_statistic(const nt_buckets *b, int slot)
+{
+    return nt_net_get_slot(b->net, slot)->role == NT_PARAM_STAT;
+}
+
+/* Rows of slots of one kind: gradients may be rounded on the wire, statistics are values and may not. */
+static nt_status sum_by_kind(nt_buckets *b, const bucket *it)
+{
+    const int n = nt_net_n_slots(b->net);
+    int64_t begin = it->begin;
+    for (int i = 0; i < n && begin < it->end; i++) {
+        int64_t end = i + 1 < n ? nt_net_get_slot(b->net, i + 1)->offset : it->end;
+        bool goes_on = i + 1 < n && is_statistic(b, i + 1) == is_statistic(b, i);
+        if (end <= it->begin || (goes_on && end < it->end)) continue;
+        if (is_statistic(b, i))
+            NT_TRY(nt_comm_all_reduce(b->comm, grad_at(b, begin), end - begin, NT_F32));
+        else
+            NT_TRY(nt_comm_sum_gradients(b->comm, grad_at(b, begin), end - begin, NT_F32));
+        begin = end;
+    }
+    return NT_OK;
+}
+
+static nt_status sum(nt_buckets *b, const bucket *it)
+{
+    nt_dtype real = nt_net_backend(b->net)->ops->real;
+    if (b->comm->bf16_wire && real == NT_F32) return sum_by_kind(b, it);
+    return nt_comm_all_reduce(b->comm, grad_at(b, it->begin), it->end - it->begin, real);
+}
+
 /* Sums over ranks, or begins to. */
 static nt_status reduce(nt_buckets *b, const bucket *it)
 {
-    nt_backend *backend = nt_net_backend(b->net);
     if (b->comm->size == 1) return NT_OK;
     double start = nt_clock_s();
     nt_phase_wait("all-reduce");
     if (nt_fault_point("step.reduce") == NT_FAULT_ERROR)
         NT_FAIL(NT_ERR_UNAVAILABLE, "fault point step.reduce: no reduction");
-    NT_TRY(nt_comm_all_reduce(b->comm, grad_at(b, it->begin), it->end - it->begin, backend->ops->real));
+    NT_TRY(sum(b, it));
     if (!b->overlaps) NT_TRY(nt_comm_wait(b->comm));
     nt_phase_enter("backward");
     b->seconds += nt_clock_s() - start;

@@ -199,6 +199,17 @@ nt_status nt_comm_all_reduce(nt_comm *comm, void *buffer, int64_t n, nt_dtype dt
     return NT_OK;
 }
 
+nt_status nt_comm_sum_gradients(nt_comm *comm, void *buffer, int64_t n, nt_dtype dtype)
+{
+    if (!comm->bf16_wire || dtype != NT_F32 || !comm->gradient->all_reduce_bf16)
+        return nt_comm_all_reduce(comm, buffer, n, dtype);
+    NT_TRY(check_buffer(buffer, n, dtype));
+    if (nt_fault_point("comm.skip") == NT_FAULT_ERROR) return NT_OK;
+    NT_TRY(nt_call_check(comm, "an all-reduce of %lld bfloat16", (long long)n));
+    NT_TRY(comm->gradient->all_reduce_bf16(comm, buffer, n));
+    return NT_OK;
+}
+
 nt_status nt_comm_reduce_scatter(nt_comm *comm, void *buffer, int64_t n, nt_dtype dtype)
 {
     NT_TRY(check_buffer(buffer, n, dtype));

@@ -27,6 +27,8 @@ typedef struct nt_gradient_ops {
     NT_MUST nt_status (*create)(nt_comm *comm); /* collective; comm->backend is set. Optional */
     void (*destroy)(nt_comm *comm);             /* collective on a healthy job. Optional */
     NT_MUST nt_status (*all_reduce)(nt_comm *comm, void *buffer, int64_t n, nt_dtype dtype);
+    /* The same of float32, which travels as bfloat16: half the bytes, sums rounded to 8 bits. Optional. */
+    NT_MUST nt_status (*all_reduce_bf16)(nt_comm *comm, float *buffer, int64_t n);
     NT_MUST nt_status (*reduce_scatter)(nt_comm *comm, void *buffer, int64_t n,
                                         nt_dtype dtype); /* rank r keeps its part summed, see nt_comm_part */
     NT_MUST nt_status (*all_gather)(nt_comm *comm, void *buffer, int64_t n,
@@ -59,7 +61,7 @@ struct nt_comm {
     int local_rank, local_size;      /* among the ranks of this host */
     char host[64];
     nt_backend *backend; /* set by nt_comm_attach; the memory the gradient plane works on */
-    bool bf16_wire;      /* all_reduce of float32 sends bfloat16: half the bytes, sums rounded to 8 bits */
+    bool bf16_wire;      /* nt_comm_sum_gradients rounds */
     bool checks;     /* debug mode: before each collective the ranks compare their calls, dist/call_check.h */
     double grace_s;  /* of nt_comm_let_speak */
     int64_t n_calls; /* compared so far */
@@ -83,6 +85,8 @@ NT_MUST nt_status nt_comm_attach(nt_comm *comm, nt_backend *backend);
 void nt_comm_detach(nt_comm *comm);
 
 NT_MUST nt_status nt_comm_all_reduce(nt_comm *comm, void *buffer, int64_t n, nt_dtype dtype);
+/* An all-reduce of what may be rounded a little: float32 travels as bfloat16 with comm->bf16_wire. */
+NT_MUST nt_status nt_comm_sum_gradients(nt_comm *comm, void *buffer, int64_t n, nt_dtype dtype);
 NT_MUST nt_status nt_comm_reduce_scatter(nt_comm *comm, void *buffer, int64_t n, nt_dtype dtype);
 NT_MUST nt_status nt_comm_all_gather(nt_comm *comm, void *buffer, int64_t n, nt_dtype dtype);
 NT_MUST nt_status nt_comm_broadcast(nt_comm *comm, void *buffer, size_t n_bytes, int root);

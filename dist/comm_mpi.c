@@ -231,11 +231,12 @@ static nt_status work_done(nt_comm *comm)
 }
 
 /* The wire carries what fits into s->piece. */
-static nt_status all_reduce_bf16(nt_comm *comm, float *buffer, int64_t n)
+static nt_status mpi_all_reduce_bf16(nt_comm *comm, float *buffer, int64_t n)
 {
     mpi_state *s = comm->state;
     nt_bf16 *piece = s->piece;
     const int64_t most = PIECE_BYTES / (int64_t)sizeof *piece;
+    NT_TRY(work_done(comm));
     for (int64_t done = 0; done < n; done += most) {
         float *at = buffer + done;
         int count = (int)(n - done < most ? n - done : most);
@@ -252,7 +253,6 @@ static nt_status mpi_all_reduce(nt_comm *comm, void *buffer, int64_t n, nt_dtype
 {
     mpi_state *s = comm->state;
     NT_TRY(work_done(comm));
-    if (comm->bf16_wire && dtype == NT_F32) return all_reduce_bf16(comm, buffer, n);
     size_t elem_bytes = nt_dtype_bytes(dtype);
     int64_t piece = PIECE_BYTES / (int64_t)elem_bytes;
     for (int64_t done = 0; done < n; done += piece) {
@@ -416,6 +416,7 @@ const char *nt_comm_version(void)
 static const nt_gradient_ops mpi_gradient = {
     .name = "mpi",
     .all_reduce = mpi_all_reduce,
+    .all_reduce_bf16 = mpi_all_reduce_bf16,
     .reduce_scatter = mpi_reduce_scatter,
     .all_gather = mpi_all_gather,
     .broadcast = mpi_broadcast,

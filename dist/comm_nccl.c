@@ -344,9 +344,12 @@ static nt_status nccl_wait(nt_comm *comm)
 
 /* Half the bytes: float32 is rounded to bfloat16, summed as such, and widened again. All ranks get the same.
  */
-static nt_status all_reduce_bf16(nt_comm *comm, float *buffer, int64_t n)
+static nt_status nccl_all_reduce_bf16(nt_comm *comm, float *buffer, int64_t n)
 {
     nccl_state *s = comm->gradient_state;
+    if (n == 0) return NT_OK;
+    if (!s->wire) NT_TRY(nt_backend_alloc(comm->backend, &s->wire, WIRE_BYTES));
+    NT_TRY(follow_compute(comm));
     for (int64_t done = 0; done < n; done += WIRE_ELEMS) {
         int64_t count = n - done < WIRE_ELEMS ? n - done : WIRE_ELEMS;
         NT_CUDA_TRY(comm->backend, "cast for the wire",
@@ -363,14 +366,8 @@ static nt_status all_reduce_bf16(nt_comm *comm, float *buffer, int64_t n)
 static nt_status nccl_all_reduce(nt_comm *comm, void *buffer, int64_t n, nt_dtype dtype)
 {
     nccl_state *s = comm->gradient_state;
-    bool narrow = comm->bf16_wire && dtype == NT_F32;
     if (n == 0) return NT_OK;
-    if (narrow && !s->wire) NT_TRY(nt_backend_alloc(comm->backend, &s->wire, WIRE_BYTES));
     NT_TRY(follow_compute(comm));
-    if (narrow) {
-        NT_TRY(all_reduce_bf16(comm, buffer, n));
-        return NT_OK;
-    }
     NCCL_ENQUEUE(comm, "all-reduce",
                  ncclAllReduce(buffer, buffer, (size_t)n, nccl_type(dtype), ncclSum, s->comm, s->stream));
     return NT_OK;
@@ -464,6 +461,7 @@ const nt_gradient_ops nt_comm_nccl = {
     .create = nccl_create,
     .destroy = nccl_destroy,
     .all_reduce = nccl_all_reduce,
+    .all_reduce_bf16 = nccl_all_reduce_bf16,
     .reduce_scatter = nccl_reduce_scatter,
     .all_gather = nccl_all_gather,
     .broadcast = nccl_broadcast,

@@ -31,17 +31,34 @@ static void staged_destroy(nt_comm *comm)
     free(comm->gradient_state);
 }
 
-static nt_status staged_all_reduce(nt_comm *comm, void *buffer, int64_t n, nt_dtype dtype)
+/* dtype NT_BF16: of float32, which travels so. */
+static nt_status all_reduce(nt_comm *comm, void *buffer, int64_t n, nt_dtype dtype)
 {
-    size_t elem_bytes = nt_dtype_bytes(dtype);
+    bool narrow = dtype == NT_BF16;
+    size_t elem_bytes = narrow ? sizeof(float) : nt_dtype_bytes(dtype);
     int64_t piece = PIECE_BYTES / (int64_t)elem_bytes;
     for (int64_t done = 0; done < n; done += piece) {
         int64_t count = n - done < piece ? n - done : piece;
         char *at = (char *)buffer + (size_t)done * elem_bytes;
         NT_TRY(nt_backend_download(comm->backend, comm->gradient_state, at, (size_t)count * elem_bytes));
-        NT_TRY(host_plane(comm)->all_reduce(comm, comm->gradient_state, count, dtype));
+        if (narrow)
+            NT_TRY(host_plane(comm)->all_reduce_bf16(comm, comm->gradient_state, count));
+        else
+            NT_TRY(host_plane(comm)->all_reduce(comm, comm->gradient_state, count, dtype));
         NT_TRY(nt_backend_upload(comm->backend, at, comm->gradient_state, (size_t)count * elem_bytes));
     }
+    return NT_OK;
+}
+
+static nt_status staged_all_reduce(nt_comm *comm, void *buffer, int64_t n, nt_dtype dtype)
+{
+    NT_TRY(all_reduce(comm, buffer, n, dtype));
+    return NT_OK;
+}
+
+static nt_status staged_all_reduce_bf16(nt_comm *comm, float *buffer, int64_t n)
+{
+    NT_TRY(all_reduce(comm, buffer, n, host_plane(comm)->all_reduce_bf16 ? NT_BF16 : NT_F32));
     return NT_OK;
 }
 
@@ -82,6 +99,7 @@ const nt_gradient_ops nt_comm_staged = {
     .create = staged_create,
     .destroy = staged_destroy,
     .all_reduce = staged_all_reduce,
+    .all_reduce_bf16 = staged_all_reduce_bf16,
     .reduce_scatter = staged_all_reduce,
     .all_gather = staged_all_gather,
     .broadcast = staged_broadcast,

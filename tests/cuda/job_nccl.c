@@ -134,11 +134,16 @@ static void test_bf16_wire(nt_comm *comm)
     int64_t n = 1000;
     if (comm->size == 1) return;
     comm->bf16_wire = true;
-    test_all_reduce(comm);
+    for (int k = 0; k < N_SIZES; k++) {
+        put(comm, sizes[k]);
+        EXPECT_OK(comm, nt_comm_sum_gradients(comm, room.device, sizes[k], NT_F32));
+        EXPECT_OK(comm, nt_comm_wait(comm));
+        check(comm, sizes[k], 0, sizes[k], "bfloat16");
+    }
     for (int64_t i = 0; i < n; i++)
         room.host[i] = 1 + 0x1p-9f;
     EXPECT_OK(comm, nt_backend_upload(comm->backend, room.device, room.host, (size_t)n * sizeof(float)));
-    EXPECT_OK(comm, nt_comm_all_reduce(comm, room.device, n - 1, NT_F32));
+    EXPECT_OK(comm, nt_comm_sum_gradients(comm, room.device, n - 1, NT_F32));
     EXPECT_OK(comm, nt_comm_wait(comm));
     EXPECT_OK(comm, nt_backend_download(comm->backend, room.host, room.device, (size_t)n * sizeof(float)));
     for (int64_t i = 0; i < n; i++) {
@@ -160,6 +165,7 @@ static void test_staged(nt_comm *comm)
     test_all_reduce(comm);
     test_scatter_gather(comm);
     test_broadcast(comm);
+    test_bf16_wire(comm);
     EXPECT_OK(comm, nt_comm_attach(comm, backend)); /* and a second time over NCCL */
     test_all_reduce(comm);
 }

@@ -318,6 +318,39 @@ static void fault_93_broken_statistic(nt_comm *comm)
     toy_destroy(&job);
 }
 
+/* With gradients in bfloat16 on the wire, running statistics, which are values, still come as they are. */
+static void test_statistics_are_not_rounded_on_the_wire(nt_comm *comm)
+{
+    float *exact = NULL;
+    int64_t n_rounded = 0;
+    for (int wire = 0; wire < 2; wire++) {
+        toy_options options = {.backend = "ref", .batchnorm = true, .pieces = 1, .nan_sample = -1};
+        nt_step_result result;
+        double loss;
+        EXPECT_OK(comm, toy_create(&job, comm, &options));
+        comm->bf16_wire = wire == 1;
+        EXPECT_OK(comm, toy_step(&job, 0, &result, &loss));
+        comm->bf16_wire = false;
+        const float *params = nt_net_params(job.net);
+        size_t n_bytes = (size_t)nt_net_n_elems(job.net) * sizeof *params;
+        if (wire == 0) {
+            exact = malloc(n_bytes);
+            EXPECT(comm, exact, "out of memory");
+            memcpy(exact, params, n_bytes);
+        }
+        for (int i = 0; i < nt_net_n_slots(job.net); i++) {
+            const nt_slot *slot = nt_net_get_slot(job.net, i);
+            bool same = memcmp(exact + slot->offset, params + slot->offset,
+                               (size_t)slot->n_elems * sizeof *params) == 0;
+            n_rounded += !same;
+            EXPECT(comm, same || slot->role != NT_PARAM_STAT, "%s was rounded", slot->name);
+        }
+        toy_destroy(&job);
+    }
+    EXPECT(comm, comm->size == 1 || n_rounded > 0, "nothing was rounded");
+    free(exact);
+}
+
 /* A communicator that counts what is asked of it. */
 static struct {
     const nt_comm_ops *real;
@@ -441,6 +474,7 @@ int main(void)
         {"fault_96_two_runs_end_with_the_same_bits", fault_96_two_runs_end_with_the_same_bits},
         {"buckets_tile_the_arena", test_buckets_tile_the_arena},
         {"buckets_refuse_holes", test_buckets_refuse_holes},
+        {"statistics_are_not_rounded_on_the_wire", test_statistics_are_not_rounded_on_the_wire},
         {"fault_102_all_ranks_make_the_same_calls", fault_102_all_ranks_make_the_same_calls},
         {"fault_93_nan_ends_the_step_on_all_ranks", fault_93_nan_ends_the_step_on_all_ranks},
         {"fault_93_nan_is_skipped_by_all_ranks", fault_93_nan_is_skipped_by_all_ranks},
