@@ -350,8 +350,9 @@ static void fault_97_two_ranks_on_one_device(nt_comm *comm)
                nt_error_last()->message);
         nt_error_clear();
     }
-    nt_backend_destroy(comm->backend);
+    nt_backend *device = comm->backend;
     nt_comm_detach(comm);
+    nt_backend_destroy(device);
 }
 
 /* It works, so it is not refused; rank 0 says it once. */
@@ -364,8 +365,9 @@ static void fault_98_devices_of_two_kinds(nt_comm *comm)
     EXPECT_OK(comm, nt_devices_check(comm));
     int expected = comm->rank == 0 && comm->size > 2;
     EXPECT(comm, nt_log_warnings() - before == expected, "%d warnings", nt_log_warnings() - before);
-    nt_backend_destroy(comm->backend);
+    nt_backend *device = comm->backend;
     nt_comm_detach(comm);
+    nt_backend_destroy(device);
 }
 
 /* One rank leaves out an all-reduce; what it calls next, of the other plane or of the same form, meets it. */
