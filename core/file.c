@@ -23,21 +23,30 @@ bool nt_file_write(int fd, const void *bytes, size_t n_bytes)
     return true;
 }
 
-nt_status nt_file_replace(const char *path, const void *bytes, size_t n_bytes)
+/* Writes the temporary file and makes it durable. */
+static nt_status write_new(const char *temporary, const char *path, nt_file_writer writer, void *arg)
+{
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+    NT_CHECK(fd >= 0, NT_ERR_CREATE, "cannot create '%s': %s", temporary, strerror(errno));
+    nt_status status = writer(arg, fd, path);
+    bool synced = status == NT_OK && fsync(fd) == 0;
+    int error = errno;
+    bool closed = close(fd) == 0;
+    if (synced && !closed) error = errno;
+    if (status != NT_OK || !synced || !closed) (void)unlink(temporary);
+    NT_TRY(status);
+    NT_CHECK(synced && closed, NT_ERR_IO, "cannot write '%s' to the disk: %s", path, strerror(error));
+    return NT_OK;
+}
+
+nt_status nt_file_replace(const char *path, nt_file_writer writer, void *arg)
 {
     char temporary[PATH_MAX];
     NT_CHECK(snprintf(temporary, sizeof temporary, "%s.tmp%ld", path, (long)getpid()) < PATH_MAX,
              NT_ERR_CREATE, "the path of the output is too long");
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
-    NT_CHECK(fd >= 0, NT_ERR_CREATE, "cannot create '%s': %s", temporary, strerror(errno));
-    bool written = nt_file_write(fd, bytes, n_bytes) && fsync(fd) == 0;
+    NT_TRY(write_new(temporary, path, writer, arg));
+    if (rename(temporary, path) == 0) return NT_OK;
     int error = errno;
-    if (close(fd) != 0 && written) {
-        written = false;
-        error = errno;
-    }
-    if (written && rename(temporary, path) == 0) return NT_OK;
-    if (written) error = errno;
     (void)unlink(temporary);
-    NT_FAIL(NT_ERR_IO, "cannot write '%s': %s", path, strerror(error));
+    NT_FAIL(NT_ERR_IO, "cannot rename '%s' to '%s': %s", temporary, path, strerror(error));
 }

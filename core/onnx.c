@@ -7,6 +7,7 @@
 #include "core/pool.h"
 #include "core/proto.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -289,12 +290,20 @@ static nt_status make_model(nt_onnx *o, nt_proto *model)
     return NT_OK;
 }
 
+static nt_status write_model(void *arg, int fd, const char *path)
+{
+    const nt_proto *model = arg;
+    NT_CHECK(nt_file_write(fd, model->bytes, model->n), NT_ERR_IO, "cannot write '%s': %s", path,
+             strerror(errno));
+    return NT_OK;
+}
+
 nt_status nt_onnx_save(nt_net *net, const char *path)
 {
     nt_onnx o = {.net = net};
     nt_proto model = {0};
     nt_status status = make_model(&o, &model);
-    if (status == NT_OK) status = nt_file_replace(path, model.bytes, model.n);
+    if (status == NT_OK) status = nt_file_replace(path, write_model, &model);
     nt_proto *all[] = {&o.graph, &o.node, &o.attributes, &o.part, &model};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         nt_proto_free(all[i]);

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -393,8 +392,9 @@ static nt_status write_values(const writer *w, int fd, const char *path)
     return NT_OK;
 }
 
-static nt_status write_all(const writer *w, int fd, const char *path)
+static nt_status write_all(void *arg, int fd, const char *path)
 {
+    const writer *w = arg;
     char *header = make_header(w);
     NT_CHECK_ALLOC(header, 256);
     bool written = write_header(fd, header);
@@ -402,24 +402,6 @@ static nt_status write_all(const writer *w, int fd, const char *path)
     free(header);
     NT_CHECK(written, NT_ERR_IO, "cannot write '%s': %s", path, strerror(error));
     NT_TRY(write_values(w, fd, path));
-    NT_CHECK(fsync(fd) == 0, NT_ERR_IO, "cannot write '%s' to the disk: %s", path, strerror(errno));
-    return NT_OK;
-}
-
-/* To a temporary name beside the file, which then takes its place. */
-static nt_status write_and_rename(const writer *w, const char *path)
-{
-    char temporary[PATH_MAX];
-    NT_CHECK(snprintf(temporary, sizeof temporary, "%s.tmp%ld", path, (long)getpid()) < PATH_MAX,
-             NT_ERR_CREATE, "the path of the output is too long");
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
-    NT_CHECK(fd >= 0, NT_ERR_CREATE, "cannot create '%s': %s", temporary, strerror(errno));
-    nt_status status = write_all(w, fd, path);
-    close(fd);
-    int renamed = status == NT_OK ? rename(temporary, path) : 0, error = errno;
-    if (status != NT_OK || renamed != 0) (void)unlink(temporary);
-    NT_TRY(status);
-    NT_CHECK(renamed == 0, NT_ERR_IO, "cannot rename '%s' to '%s': %s", temporary, path, strerror(error));
     return NT_OK;
 }
 
@@ -432,7 +414,7 @@ nt_status nt_safetensors_write(const char *path, const nt_safetensors_item *item
         if (nt_shape_elems(items[i].shape) > most) most = nt_shape_elems(items[i].shape);
     w.values = malloc((size_t)most * sizeof *w.values);
     NT_CHECK_ALLOC(w.values, (size_t)most * sizeof *w.values);
-    nt_status status = write_and_rename(&w, path);
+    nt_status status = nt_file_replace(path, write_all, &w);
     free(w.values);
     NT_TRY(status);
     return NT_OK;

@@ -34,3 +34,15 @@ void NT_REF(copy)(void *dst, const void *src, size_t n_bytes)
 {
     if (dst != src) memcpy(dst, src, n_bytes);
 }
+
+void NT_REF(backward_bias)(real *dbias, const real *dy, int64_t n, int64_t k, int64_t positions,
+                           const nt_pass *pass)
+{
+    for (int64_t u = 0; u < k; u++) {
+        double sum = 0;
+        for (int64_t i = 0; i < n; i++)
+            for (int64_t j = 0; j < positions; j++)
+                sum += (double)dy[(i * k + u) * positions + j];
+        nt_ref_put(&dbias[u], sum, pass);
+    }
+}

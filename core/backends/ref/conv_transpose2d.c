@@ -150,23 +150,12 @@ static void backward_weight(const geometry *g, real *dweight, const real *dy, co
                 }
 }
 
-static void backward_bias(const geometry *g, real *dbias, const real *dy, const nt_pass *pass)
-{
-    for (int64_t k = 0; k < g->k; k++) {
-        double sum = 0;
-        for (int64_t n = 0; n < g->n; n++)
-            for (int64_t i = 0; i < g->p * g->q; i++)
-                sum += (double)dy[(n * g->k + k) * g->p * g->q + i];
-        nt_ref_put(&dbias[k], sum, pass);
-    }
-}
-
 static nt_status conv_transpose2d_backward(nt_op *op, const nt_pass *pass)
 {
     const geometry g = geometry_of(op);
     if (op->need_dx[0]) backward_x(&g, op->dx[0].data, op->dy.data, op->param[0].data);
     backward_weight(&g, op->dparam[0].data, op->dy.data, op->x[0].data, pass);
-    if (op->n_params > 1) backward_bias(&g, op->dparam[1].data, op->dy.data, pass);
+    if (op->n_params > 1) NT_REF(backward_bias)(op->dparam[1].data, op->dy.data, g.n, g.k, g.p * g.q, pass);
     return NT_OK;
 }
 

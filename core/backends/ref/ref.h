@@ -68,6 +68,10 @@ NT_MUST nt_status NT_REF(create_loss)(nt_op *op, nt_dtype wanted);
 /* Copies unless both are the same memory. */
 void NT_REF(copy)(void *dst, const void *src, size_t n_bytes);
 
+/* dbias (K): sums of dy (N, K, positions) over samples and positions. */
+void NT_REF(backward_bias)(real *dbias, const real *dy, int64_t n, int64_t k, int64_t positions,
+                           const nt_pass *pass);
+
 /* One element of a parameter's gradient. */
 static inline void nt_ref_put(real *dparam, double value, const nt_pass *pass)
 {
