@@ -25,14 +25,17 @@ struct nt_safetensors {
     nt_safetensor *tensor;
 };
 
+static float from_f64(const unsigned char *bytes), from_f32(const unsigned char *bytes),
+    from_f16(const unsigned char *bytes), from_bf16(const unsigned char *bytes);
+
 static const struct dtype {
     const char *name;
     int bytes;
-    bool is_float;
-} dtypes[] = {{"F64", 8, true},   {"F32", 4, true},      {"F16", 2, true},      {"BF16", 2, true},
-              {"I64", 8, false},  {"I32", 4, false},     {"I16", 2, false},     {"I8", 1, false},
-              {"U64", 8, false},  {"U32", 4, false},     {"U16", 2, false},     {"U8", 1, false},
-              {"BOOL", 1, false}, {"F8_E4M3", 1, false}, {"F8_E5M2", 1, false}, {NULL, 0, false}};
+    float (*to_float)(const unsigned char *bytes); /* NULL: not of a float type */
+} dtypes[] = {{"F64", 8, from_f64}, {"F32", 4, from_f32}, {"F16", 2, from_f16}, {"BF16", 2, from_bf16},
+              {"I64", 8, NULL},     {"I32", 4, NULL},     {"I16", 2, NULL},     {"I8", 1, NULL},
+              {"U64", 8, NULL},     {"U32", 4, NULL},     {"U16", 2, NULL},     {"U8", 1, NULL},
+              {"BOOL", 1, NULL},    {"F8_E4M3", 1, NULL}, {"F8_E5M2", 1, NULL}, {NULL, 0, NULL}};
 
 static const struct dtype *find_dtype(const char *name)
 {
@@ -279,7 +282,7 @@ const nt_safetensor *nt_safetensors_find(const nt_safetensors *file, const char 
 
 bool nt_safetensor_is_float(const nt_safetensor *tensor)
 {
-    return find_dtype(tensor->dtype)->is_float;
+    return find_dtype(tensor->dtype)->to_float != NULL;
 }
 
 /* --- values --- */
@@ -301,15 +304,27 @@ static float from_half(uint32_t half)
     return sign ? -small : small;
 }
 
-static float value_of(const unsigned char *bytes, const char *dtype)
+static float from_f64(const unsigned char *bytes)
 {
-    if (strcmp(dtype, "F32") == 0) return from_bits((uint32_t)little_endian(bytes, 4));
-    if (strcmp(dtype, "BF16") == 0) return from_bits((uint32_t)little_endian(bytes, 2) << 16);
-    if (strcmp(dtype, "F16") == 0) return from_half((uint32_t)little_endian(bytes, 2));
     uint64_t bits = little_endian(bytes, 8);
     double value;
     memcpy(&value, &bits, sizeof value);
     return (float)value;
+}
+
+static float from_f32(const unsigned char *bytes)
+{
+    return from_bits((uint32_t)little_endian(bytes, 4));
+}
+
+static float from_f16(const unsigned char *bytes)
+{
+    return from_half((uint32_t)little_endian(bytes, 2));
+}
+
+static float from_bf16(const unsigned char *bytes)
+{
+    return from_bits((uint32_t)little_endian(bytes, 2) << 16);
 }
 
 nt_status nt_safetensors_read(nt_safetensors *file, const nt_safetensor *tensor, float *out)
@@ -317,14 +332,14 @@ nt_status nt_safetensors_read(nt_safetensors *file, const nt_safetensor *tensor,
     enum { AT_ONCE = 8192 };
     unsigned char bytes[AT_ONCE * 8];
     const struct dtype *dtype = find_dtype(tensor->dtype);
-    NT_CHECK(dtype->is_float, NT_ERR_DATA, "'%s': tensor '%s' has values of type %s, floats are needed",
+    NT_CHECK(dtype->to_float, NT_ERR_DATA, "'%s': tensor '%s' has values of type %s, floats are needed",
              file->path, tensor->name, tensor->dtype);
     int64_t offset = file->data_offset + tensor->begin;
     for (int64_t done = 0; done < tensor->n_elems; done += AT_ONCE) {
         int64_t n = tensor->n_elems - done < AT_ONCE ? tensor->n_elems - done : AT_ONCE;
         NT_TRY(read_at(file, bytes, (size_t)(n * dtype->bytes), offset + done * dtype->bytes));
         for (int64_t i = 0; i < n; i++)
-            out[done + i] = value_of(bytes + i * dtype->bytes, dtype->name);
+            out[done + i] = dtype->to_float(bytes + i * dtype->bytes);
     }
     return NT_OK;
 }
