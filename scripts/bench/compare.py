@@ -6,6 +6,7 @@ opponent. Then nntrain and that variant take turns, `--rounds` times; a row of t
 median of the ratios of neighbouring runs, because a shared machine changes its speed from minute to minute. Started by scripts/bench.sh.
 """
 import argparse
+import concurrent.futures
 import csv
 import json
 import os
@@ -91,15 +92,38 @@ def compare(binary, model, ranks, rounds):
     }
 
 
+def run_pair(binary, model, steps, warmup):
+    """Samples/s of two processes of one rank together, each on a core of its own, started at the same time."""
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    if len(cores) < 2:
+        raise Failed("failed: a pair needs two cores")
+    command = [binary, "bench", f"scripts/bench/{model}.ini", "--json", f"--steps={steps}", f"--warmup={warmup}",
+               f"data.batch={MODELS[model][0]}", "run.threads=1"]
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(last_json, ["taskset", "-c", str(core)] + command, dict(os.environ, OMP_NUM_THREADS="1"))
+                for core in cores]
+        return sum(run.result()["samples_per_s"] for run in runs)
+
+
 def efficiency(binary, model, rounds):
-    """Samples/s at 2 ranks over twice that of one rank, runs alternating."""
+    """Medians of samples/s at 2 ranks over twice one process alone, and over two processes that know nothing of each other:
+    what the machine allows when both cores are busy. The three take turns; ratios are of neighbouring runs."""
     _, steps, warmup, _ = MODELS[model]
-    ratios = []
+    alone, pair = [], []
     for _ in range(rounds):
         one = run_nntrain(binary, model, 1, steps, warmup)["samples_per_s"]
+        both = run_pair(binary, model, steps, warmup)
         two = run_nntrain(binary, model, 2, steps, warmup)["samples_per_s"]
-        ratios.append(two / (2 * one))
-    return statistics.median(ratios)
+        print(f"  {model}: alone {one:.0f}, pair {both:.0f}, 2 ranks {two:.0f} samples/s", file=sys.stderr)
+        alone.append(two / (2 * one))
+        pair.append(two / both)
+    return statistics.median(alone), statistics.median(pair)
+
+
+def efficiency_note(binary, model, rounds):
+    alone, pair = efficiency(binary, model, rounds)
+    return (f"Efficiency from 1 to 2 ranks, {model}: {100 * alone:.1f} % of twice one process alone, {100 * pair:.1f} % of two "
+            "independent processes at the same time.")
 
 
 def write_tables(rows, notes, out):
@@ -128,7 +152,7 @@ def main():
     rows = [compare(args.binary, m, int(r), args.rounds) for m in models for r in args.ranks.split(",")]
     notes = []
     if "2" in args.ranks.split(","):
-        notes = [f"Efficiency from 1 to 2 ranks, {m}: {100 * efficiency(args.binary, m, args.rounds):.1f} %" for m in models]
+        notes = [efficiency_note(args.binary, m, args.rounds) for m in models]
     write_tables(rows, notes, args.out)
 
 
