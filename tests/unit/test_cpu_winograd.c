@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "core/backends/cpu/isa.h"
 #include "core/backends/cpu/winograd.h"
 #include "core/backends/cpu/winograd_kernels.h"
 
@@ -46,14 +47,17 @@ static double random_value(void)
     return (double)(float)((random_state >> 8) / 8388608.0 - 1);
 }
 
+static int64_t block = 16; /* channels side by side */
+
 static int64_t at_map(int64_t channels, int64_t h, int64_t w, int64_t n, int64_t c, int64_t i, int64_t j)
 {
-    return (((n * (channels / 16) + c / 16) * h + i) * w + j) * 16 + c % 16;
+    return (((n * (channels / block) + c / block) * h + i) * w + j) * block + c % block;
 }
 
 static int64_t at_filter(const nt_winograd_shape *s, int64_t k, int64_t c, int64_t i, int64_t j)
 {
-    return ((((k / 16) * (s->c / 16) + c / 16) * s->kernel + i) * s->kernel + j) * 256 + c % 16 * 16 + k % 16;
+    const int64_t at = ((k / block) * (s->c / block) + c / block) * s->kernel * s->kernel + i * s->kernel + j;
+    return (at * block + c % block) * block + k % block;
 }
 
 /* Plain to blocked, or with `back` blocked to plain. */
@@ -275,12 +279,14 @@ static void check_shape(const nt_winograd_shape *s, int threads)
 {
     if (!nt_winograd_supported(s)) skip(); /* not an x86-64 with AVX2: the caller's other algorithms do it */
     fixture f;
+    block = s->blocks_of_8 ? 8 : 16;
     fixture_init(&f, s, threads);
     const bool odd = s->pad_h % 2; /* every shape one way, every kernel both ways */
     check_forward(&f, odd, !odd);
     check_data(&f);
     check_weights(&f, odd);
     fixture_free(&f);
+    block = 16;
 }
 
 /* Odd and even maps, smaller and larger than a tile, odd numbers of channel blocks, every padding. */
@@ -319,7 +325,7 @@ static void kernel_5_tile_8(void **state)
     check_kernel(5, 8);
 }
 
-/* The AVX2 kernels on a machine that would take the AVX-512 ones. */
+/* The AVX2 kernels on a machine that would take the AVX-512 ones, in both formats. */
 static void avx2_kernels(void **state)
 {
     (void)state;
@@ -327,8 +333,12 @@ static void avx2_kernels(void **state)
     nt_winograd_forced = nt_winograd_avx2;
     for (int i = 0; i < NT_WINOGRAD_VARIANTS; i++) {
         const int kernel = i % 2 ? 5 : 3, tile = i / 2 ? 8 : 6;
-        check_shape(&(nt_winograd_shape){2, 48, 9, 11, 16, kernel, 1, 2, tile}, 1);
-        check_shape(&(nt_winograd_shape){1, 16, 7, 8, 48, kernel, 0, 1, tile}, 2);
+        for (int halves = 0; halves < 2; halves++) {
+            check_shape(&(nt_winograd_shape){2, 48, 9, 11, 16, kernel, 1, 2, tile, halves}, 1);
+            check_shape(&(nt_winograd_shape){1, 16, 7, 8, 48, kernel, 0, 1, tile, halves}, 2);
+            check_shape(&(nt_winograd_shape){2, 32, 13, 14, 32, kernel, 1, 1, tile, halves}, 3);
+        }
+        check_shape(&(nt_winograd_shape){1, 176, 4, 4, 208, kernel, 1, 1, tile, true}, 1);
     }
     nt_winograd_forced = NULL;
 #else
@@ -394,6 +404,8 @@ static void what_is_unsupported(void **state)
                                      {1, 16, 8, 8, 16, 3, 1, -1, 6}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_false(nt_winograd_supported(&bad[i]));
+    const nt_winograd_shape halves = {1, 16, 8, 8, 16, 3, 1, 1, 6, true};
+    assert_int_equal(nt_winograd_supported(&halves), nt_isa_best() == NT_ISA_AVX2);
 }
 
 int main(void)

@@ -5,6 +5,8 @@
  * again. */
 #include "core/backends/cpu/cpu.h"
 
+#include "core/backends/cpu/isa.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -38,7 +40,7 @@ static nt_status make_attributes(nt_cpu *cpu)
 static nt_status start_cpu(nt_cpu *cpu, const nt_backend_options *options)
 {
     cpu->vec = nt_vec_tables()[0];
-    cpu->blocks_of_16 = strcmp(cpu->vec->name, "avx512") == 0;
+    cpu->blocks_of_16 = nt_isa_best() >= NT_ISA_AVX512;
     cpu->threads = options->threads > 0 ? options->threads : 1;
     cpu->worth_threads = NT_CPU_WORTH_THREADS;
     NT_DNNL(dnnl_engine_create(&cpu->engine, dnnl_cpu, 0));

@@ -7,6 +7,7 @@
 #include "core/backends/cpu/fc.h"
 
 #include "core/backends/cpu/fc_kernels.h"
+#include "core/backends/cpu/isa.h"
 
 #include <string.h>
 
@@ -33,13 +34,7 @@ static const nt_fc_kernels *kernels(void)
 
 bool nt_fc_supported(void)
 {
-#if defined(__x86_64__)
-    __builtin_cpu_init();
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
-#else
-    return false;
-#endif
+    return nt_isa_best() >= NT_ISA_AVX512;
 }
 
 static int64_t least(int64_t a, int64_t b)

@@ -18,6 +18,15 @@ enum { N_CHOICES = sizeof tiles / sizeof tiles[0] };
 
 static const char *const pass_names[NT_CONV_PASSES] = {"fwd", "bwd_data", "bwd_weights"};
 
+/* Whether x, y and the weights have these formats. */
+static bool has_formats(const nt_op *op, const dnnl_format_tag_t tags[3])
+{
+    const nt_layout *layouts[3] = {op->x[0].layout, op->y.layout, op->param[0].layout};
+    for (int i = 0; i < 3; i++)
+        if (!layouts[i] || !nt_cpu_md_has_tag(layouts[i]->md, tags[i])) return false;
+    return true;
+}
+
 bool nt_conv_can_winograd(const nt_op *op, nt_conv *c)
 {
     const nt_conv2d_options *o = op->options;
@@ -34,10 +43,10 @@ bool nt_conv_can_winograd(const nt_op *op, nt_conv *c)
                                       .pad_h = o->pad_begin[0],
                                       .pad_w = o->pad_begin[1],
                                       .tile = 6};
-    const nt_layout *layouts[3] = {op->x[0].layout, op->y.layout, op->param[0].layout};
-    static const dnnl_format_tag_t tags[3] = {dnnl_nChw16c, dnnl_nChw16c, dnnl_OIhw16i16o};
-    for (int i = 0; i < 3; i++)
-        if (!layouts[i] || !nt_cpu_md_has_tag(layouts[i]->md, tags[i])) return false;
+    static const dnnl_format_tag_t blocks_of_16[3] = {dnnl_nChw16c, dnnl_nChw16c, dnnl_OIhw16i16o};
+    static const dnnl_format_tag_t blocks_of_8[3] = {dnnl_nChw8c, dnnl_nChw8c, dnnl_OIhw8i8o};
+    c->winograd.blocks_of_8 = has_formats(op, blocks_of_8);
+    if (!c->winograd.blocks_of_8 && !has_formats(op, blocks_of_16)) return false;
     return nt_winograd_supported(&c->winograd);
 }
 

@@ -99,7 +99,7 @@ extern const nt_vec_ops nt_vec_base;
 extern const nt_vec_ops nt_vec_avx2, nt_vec_avx512;
 #endif
 
-/* All tables that this machine can run, the best one first; NULL after the last. */
+/* All tables that this machine can run (isa.h), the best one first; NULL after the last. */
 const nt_vec_ops *const *nt_vec_tables(void);
 
 #endif

@@ -1,6 +1,7 @@
 /* The loops of vec_body.h for any processor, and the choice among the tables. */
 #include "core/backends/cpu/vec.h"
 
+#include "core/backends/cpu/isa.h"
 #include "core/rng.h"
 
 #include <math.h>
@@ -17,11 +18,8 @@ const nt_vec_ops *const *nt_vec_tables(void)
     static const nt_vec_ops *tables[4];
     int n = 0;
 #if defined(__x86_64__)
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-        tables[n++] = &nt_vec_avx512;
-    if (__builtin_cpu_supports("avx2")) tables[n++] = &nt_vec_avx2;
+    if (nt_isa_best() >= NT_ISA_AVX512) tables[n++] = &nt_vec_avx512;
+    if (nt_isa_best() >= NT_ISA_AVX2) tables[n++] = &nt_vec_avx2;
 #endif
     tables[n] = &nt_vec_base;
     return tables;

@@ -12,6 +12,7 @@
  * depend on their number. */
 #include "core/backends/cpu/winograd.h"
 
+#include "core/backends/cpu/isa.h"
 #include "core/backends/cpu/winograd_kernels.h"
 
 #include <omp.h>
@@ -29,20 +30,15 @@ const nt_winograd_kernels *nt_winograd_forced;
 
 static const nt_winograd_kernels *find_kernels(const nt_winograd_shape *s)
 {
-#if defined(__x86_64__)
-    __builtin_cpu_init();
     const nt_winograd_kernels *table = NULL;
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512dq"))
-        table = nt_winograd_avx512;
-    else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        table = nt_winograd_avx2;
+#if defined(__x86_64__)
+    const nt_isa isa = nt_isa_best();
+    table = isa >= NT_ISA_AVX512 ? nt_winograd_avx512 : isa >= NT_ISA_AVX2 ? nt_winograd_avx2 : NULL;
     if (table && nt_winograd_forced) table = nt_winograd_forced;
-    for (int i = 0; table && i < NT_WINOGRAD_VARIANTS; i++)
-        if (table[i].tile == s->tile && table[i].kernel == s->kernel) return &table[i];
-#else
-    (void)s;
 #endif
+    for (int i = 0; table && i < NT_WINOGRAD_VARIANTS; i++)
+        if (table[i].tile == s->tile && table[i].kernel == s->kernel && (table[i].halves || !s->blocks_of_8))
+            return &table[i];
     return NULL;
 }
 
@@ -87,6 +83,8 @@ typedef struct plan {
     int64_t points;           /* tile * tile */
     int64_t cb, kb;           /* channel blocks that go in and out (x and dy for backward-weights) */
     nt_winograd_map from, to; /* x and y; dy and dx */
+    nt_winograd_filter_map filters;
+    int64_t filters_k, filters_c; /* floats from one filter block to the next, along filters and channels */
     int64_t tiles, block;
     bool resident;            /* transformed filters (or their gradient) are kept */
     int64_t v_xi, m_xi, u_xi; /* distances between matrices: input, output, filters */
@@ -113,7 +111,21 @@ static void plan_maps(plan *p, const nt_winograd_shape *s, bool backward)
     p->from.tiles_x = p->to.tiles_x = ceil_div(p->to.w, m);
     p->from.image = p->cb * p->from.h * p->from.w * 16;
     p->to.image = p->kb * p->to.h * p->to.w * 16;
+    p->from.pixel = p->to.pixel = s->blocks_of_8 ? 8 : 16;
+    p->from.half = s->blocks_of_8 ? p->from.h * p->from.w * 8 : 8;
+    p->to.half = s->blocks_of_8 ? p->to.h * p->to.w * 8 : 8;
     p->tiles = s->n * p->to.tiles_y * p->to.tiles_x;
+}
+
+static void plan_filters(plan *p, const nt_winograd_shape *s)
+{
+    const int64_t taps = s->kernel * s->kernel;
+    p->filters_k = s->c * taps * 16;
+    p->filters_c = taps * (s->blocks_of_8 ? 128 : 256);
+    p->filters = (nt_winograd_filter_map){.tap = 256, .channel = 16, .half_c = 128, .half_k = 8};
+    if (s->blocks_of_8)
+        p->filters =
+            (nt_winograd_filter_map){.tap = 64, .channel = 8, .half_c = taps * 64, .half_k = s->c * taps * 8};
 }
 
 /* As many tiles as fit into `n_bytes`, and all blocks alike. */
@@ -129,6 +141,7 @@ static plan plan_forward(const nt_winograd_shape *s, bool backward, int threads)
 {
     plan p = {.kernels = find_kernels(s), .points = (int64_t)s->tile * s->tile};
     plan_maps(&p, s, backward);
+    plan_filters(&p, s);
     const int64_t line = p.points * 16 * (int64_t)sizeof(float);
     p.resident = line * p.cb * p.kb * 16 <= RESIDENT_BYTES;
     p.block = p.resident ? plan_block(&p, FORWARD_BLOCK, line * (p.cb + 2))
@@ -147,6 +160,7 @@ static plan plan_weights(const nt_winograd_shape *s, int threads)
 {
     plan p = {.kernels = find_kernels(s), .points = (int64_t)s->tile * s->tile};
     plan_maps(&p, s, false);
+    plan_filters(&p, s);
     const int64_t line = p.points * 16 * (int64_t)sizeof(float);
     p.resident = line * p.cb * p.kb * 16 <= RESIDENT_BYTES;
     p.block = plan_block(&p, p.resident ? WEIGHTS_BLOCK : LARGE_BLOCK, line * (p.cb + p.kb));
@@ -182,10 +196,10 @@ static float *own(float *buffers, int64_t n, int64_t each)
 /* The filters of output block k to u: panel [cb * 16][16] of each point. */
 static void transform_filters(const plan *p, const float *w, bool turn, int64_t k, float *u)
 {
-    const int64_t taps = (int64_t)p->kernels->kernel * p->kernels->kernel;
     for (int64_t c = 0; c < p->cb; c++) {
-        const int64_t at = turn ? c * p->kb + k : k * p->cb + c;
-        p->kernels->filter(w + at * taps * 256, turn, u + c * 256, p->u_xi);
+        const float *block =
+            turn ? w + c * p->filters_k + k * p->filters_c : w + k * p->filters_k + c * p->filters_c;
+        p->kernels->filter(&p->filters, block, turn, u + c * 256, p->u_xi);
     }
 }
 
@@ -304,7 +318,7 @@ static void weights_multiply(const plan *p, const weights_job *j, int64_t xi, in
 
 static float *weights_block(const plan *p, const weights_job *j, int64_t k, int64_t c)
 {
-    return j->dw + (k * p->cb + c) * p->kernels->kernel * p->kernels->kernel * 256;
+    return j->dw + k * p->filters_k + c * p->filters_c;
 }
 
 /* The sum over all blocks is kept in u. Called by every thread of a team. */
@@ -322,7 +336,7 @@ static void weights_resident(const plan *p, const weights_job *j)
     }
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < p->kb * p->cb; i++)
-        p->kernels->filter_grad(j->dw + i * p->kernels->kernel * p->kernels->kernel * 256, j->u + i * 256,
+        p->kernels->filter_grad(&p->filters, weights_block(p, j, i / p->cb, i % p->cb), j->u + i * 256,
                                 p->u_xi, j->accumulate);
 }
 
@@ -340,7 +354,8 @@ static void weights_direct(const plan *p, const weights_job *j)
                 for (int64_t xi = 0; xi < p->points; xi++)
                     weights_multiply(p, j, xi, c, k, n, u + xi * p->u_xi, 256, false);
                 for (int64_t i = 0; i < min_i64(GROUP, p->kb - k); i++)
-                    p->kernels->filter_grad(weights_block(p, j, k + i, c), u + i * 256, p->u_xi, add);
+                    p->kernels->filter_grad(&p->filters, weights_block(p, j, k + i, c), u + i * 256, p->u_xi,
+                                            add);
             }
     }
 }

@@ -8,9 +8,10 @@
  * - tile 8: F(6x6, 3x3) with 5.1x and F(4x4, 5x5) with 6.3x fewer, less accurate.
  *
  * Activations are in oneDNN's nChw16c ([n][C/16][h][w][16]), weights and their gradient in ABcd16b16a
- * ([K/16][C/16][r][r][16 c][16 k]), all densely packed; pointers need only the alignment of a float. So a
- * caller may switch between oneDNN's kernels and these without a reorder. Needs AVX-512 (f, vl, dq) or
- * AVX2 + FMA; nt_winograd_supported is false on other machines.
+ * ([K/16][C/16][r][r][16 c][16 k]), or, where AVX2 is the best that there is, in nChw8c and ABcd8b8a, the
+ * same with 8 for 16; all densely packed; pointers need only the alignment of a float. So a caller may
+ * switch between oneDNN's kernels and these without a reorder. Needs AVX-512 or AVX2 with FMA (isa.h);
+ * nt_winograd_supported is false on other machines.
  *
  * Nothing is allocated: the caller brings scratch. Results do not depend on the number of threads. A NaN
  * in an operand stays NaN; an infinity may become NaN, and either spreads over its tile. */
@@ -27,6 +28,7 @@ typedef struct nt_winograd_shape {
     int64_t kernel;       /* 3 or 5, square */
     int64_t pad_h, pad_w; /* less than kernel, the same at both ends */
     int tile;             /* 6 or 8 */
+    bool blocks_of_8;     /* nChw8c and ABcd8b8a; c and k are still multiples of 16 */
 } nt_winograd_shape;
 
 typedef enum nt_winograd_pass {

@@ -174,6 +174,17 @@ static bool place_inside(const nt_winograd_map *map, const place *at, int size)
     return at->y >= 0 && at->x >= 0 && at->y + size <= map->h && at->x + size <= map->w;
 }
 
+/* Distance of pixels, and of channel l (0 or LANES) of a block from the first. */
+W_INLINE int64_t pixel_of(const nt_winograd_map *map)
+{
+    return VPR == 1 ? 16 : map->pixel;
+}
+
+W_INLINE int64_t lane_at(const nt_winograd_map *map, int l)
+{
+    return VPR == 1 || l == 0 ? 0 : map->half;
+}
+
 /* to [size][size][16] = the values at `at`, zero outside of the map */
 W_INLINE void copy_edge(const nt_winograd_map *map, const place *at, int size, const float *x, float *to)
 {
@@ -181,18 +192,18 @@ W_INLINE void copy_edge(const nt_winograd_map *map, const place *at, int size, c
         const bool row = at->y + i >= 0 && at->y + i < map->h;
         for (int j = 0; j < size; j++, to += 16) {
             const bool in = row && at->x + j >= 0 && at->x + j < map->w;
-            const float *from = x + ((at->y + i) * map->w + at->x + j) * 16;
+            const float *from = x + ((at->y + i) * map->w + at->x + j) * pixel_of(map);
             W_UNROLL for (int l = 0; l < 16; l += LANES)
-                vec_store(to + l, in ? vec_load(from + l) : vec_set1(0.f));
+                vec_store(to + l, in ? vec_load(from + lane_at(map, l)) : vec_set1(0.f));
         }
     }
 }
 
-W_INLINE void add_tile(float *sum, const float *x, int64_t row, int k)
+W_INLINE void add_tile(float *sum, const float *x, int64_t row, int64_t col, int k)
 {
     vec total = vec_load(sum);
     for (int i = 0; i < k; i++)
-        W_UNROLL for (int j = 0; j < k; j++) total += vec_load(x + i * row + j * 16);
+        W_UNROLL for (int j = 0; j < k; j++) total += vec_load(x + i * row + j * col);
     vec_store(sum, total);
 }
 
@@ -204,16 +215,19 @@ W_INLINE void expand_tiles(matrix which, int tile, int k, const nt_winograd_map 
     place at = place_of(map, t0);
     for (int64_t t = 0; t < n; t++, place_next(map, &at)) {
         const float *image = x + at.image * map->image, *from = edge;
-        int64_t row = k * 16;
-        if (place_inside(map, &at, k)) {
-            from = image + (at.y * map->w + at.x) * 16;
-            row = map->w * 16;
+        int64_t col = 16, row = k * 16;
+        const bool inside = place_inside(map, &at, k);
+        if (inside) {
+            col = pixel_of(map);
+            from = image + (at.y * map->w + at.x) * col;
+            row = map->w * col;
         } else {
             copy_edge(map, &at, k, image, edge);
         }
         for (int l = 0; l < 16; l += LANES) {
-            expand_2d(which, tile, k, from + l, row, 16, to + t * 16 + l, xi);
-            if (sum) add_tile(sum + l, from + l, row, k);
+            const float *lanes = from + (inside ? lane_at(map, l) : l);
+            expand_2d(which, tile, k, lanes, row, col, to + t * 16 + l, xi);
+            if (sum) add_tile(sum + l, lanes, row, col, k);
         }
     }
 }
@@ -221,10 +235,10 @@ W_INLINE void expand_tiles(matrix which, int tile, int k, const nt_winograd_map 
 /* The part of the m x m values that is inside of the map goes to it. */
 W_INLINE void store_tile(const nt_winograd_map *map, const place *at, int m, vec (*out)[MAX_TILE], float *y)
 {
-    const int64_t rows = map->h - at->y, cols = map->w - at->x;
-    float *to = y + at->image * map->image + (at->y * map->w + at->x) * 16;
-    for (int i = 0; i < m && i < rows; i++, to += map->w * 16)
-        W_UNROLL for (int j = 0; j < m; j++) if (j < cols) vec_store(to + j * 16, out[i][j]);
+    const int64_t rows = map->h - at->y, cols = map->w - at->x, pixel = pixel_of(map);
+    float *to = y + at->image * map->image + (at->y * map->w + at->x) * pixel;
+    for (int i = 0; i < m && i < rows; i++, to += map->w * pixel)
+        W_UNROLL for (int j = 0; j < m; j++) if (j < cols) vec_store(to + j * pixel, out[i][j]);
 }
 
 W_INLINE void output_tiles(int tile, int m, const nt_winograd_map *map, float *y, int64_t t0, int64_t n,
@@ -240,37 +254,50 @@ W_INLINE void output_tiles(int tile, int m, const nt_winograd_map *map, float *y
             for (int i = 0; i < m; i++)
                 W_UNROLL for (int j = 0; j < m; j++) out[i][j] =
                     relu ? vec_max(zero, out[i][j] + b) : out[i][j] + b;
-            store_tile(map, &at, m, out, y + l);
+            store_tile(map, &at, m, out, y + lane_at(map, l));
         }
     }
 }
 
+/* Where a block of filters has element i of [16 channels][16 filters]. */
+W_INLINE int64_t filter_at(const nt_winograd_filter_map *map, int i)
+{
+    if (VPR == 1) return i;
+    return i / 128 * map->half_c + i / 16 % 8 * map->channel + i / 8 % 2 * map->half_k + i % 8;
+}
+
+W_INLINE int64_t tap_of(const nt_winograd_filter_map *map)
+{
+    return VPR == 1 ? 256 : map->tap;
+}
+
 /* to [taps][16][16]: the taps in reverse order, each block transposed */
-static void turn_filter(const float *w, int taps, float *to)
+W_INLINE void turn_filter(const nt_winograd_filter_map *map, const float *w, int taps, float *to)
 {
     for (int k = 0; k < taps; k++)
-        for (int i = 0; i < 16; i++)
-            for (int j = 0; j < 16; j++)
-                to[(taps - 1 - k) * 256 + j * 16 + i] = w[k * 256 + i * 16 + j];
+        for (int i = 0; i < 256; i++)
+            to[(taps - 1 - k) * 256 + i % 16 * 16 + i / 16] = w[k * tap_of(map) + filter_at(map, i)];
 }
 
-W_INLINE void filter_block(int tile, int r, const float *w, bool turn, float *u, int64_t xi)
+W_INLINE void filter_block(int tile, int r, const nt_winograd_filter_map *map, const float *w, bool turn,
+                           float *u, int64_t xi)
 {
     float turned[5 * 5 * 256] __attribute__((aligned(64)));
-    if (turn) turn_filter(w, r * r, turned);
-    const float *from = turn ? turned : w;
+    if (turn) turn_filter(map, w, r * r, turned);
+    const int64_t tap = turn ? 256 : tap_of(map);
     for (int i = 0; i < 256; i += LANES)
-        expand_2d(FILTER, tile, r, from + i, r * 256, 256, u + i, xi);
+        expand_2d(FILTER, tile, r, turn ? turned + i : w + filter_at(map, i), r * tap, tap, u + i, xi);
 }
 
-W_INLINE void filter_grad_block(int tile, int r, float *dw, const float *u, int64_t xi, bool add)
+W_INLINE void filter_grad_block(int tile, int r, const nt_winograd_filter_map *map, float *dw, const float *u,
+                                int64_t xi, bool add)
 {
     for (int l = 0; l < 256; l += LANES) {
         vec out[MAX_TILE][MAX_TILE];
         contract_2d(FILTER, tile, r, u + l, xi, out);
         for (int i = 0; i < r; i++)
             for (int j = 0; j < r; j++) {
-                float *to = dw + (i * r + j) * 256 + l;
+                float *to = dw + (i * r + j) * tap_of(map) + filter_at(map, l);
                 vec_store(to, add ? vec_load(to) + out[i][j] : out[i][j]);
             }
     }
@@ -423,13 +450,15 @@ static void gemm_t(float *c, int64_t c_col, const float *a, const float *b, int6
     {                                                                                                        \
         output_tiles(tile, tile - r + 1, map, y, t0, n, m, xi, bias, relu);                                  \
     }                                                                                                        \
-    static W_TARGET void filter_##tile##_##r(const float *w, bool turn, float *u, int64_t xi)                \
+    static W_TARGET void filter_##tile##_##r(const nt_winograd_filter_map *map, const float *w, bool turn,   \
+                                             float *u, int64_t xi)                                           \
     {                                                                                                        \
-        filter_block(tile, r, w, turn, u, xi);                                                               \
+        filter_block(tile, r, map, w, turn, u, xi);                                                          \
     }                                                                                                        \
-    static W_TARGET void filter_grad_##tile##_##r(float *dw, const float *u, int64_t xi, bool add)           \
+    static W_TARGET void filter_grad_##tile##_##r(const nt_winograd_filter_map *map, float *dw,              \
+                                                  const float *u, int64_t xi, bool add)                      \
     {                                                                                                        \
-        filter_grad_block(tile, r, dw, u, xi, add);                                                          \
+        filter_grad_block(tile, r, map, dw, u, xi, add);                                                     \
     }
 VARIANT(6, 3)
 VARIANT(6, 5)
@@ -438,7 +467,7 @@ VARIANT(8, 5)
 
 #define ENTRY(tile, r)                                                                                       \
     {                                                                                                        \
-        tile, r, data_##tile##_##r, grad_##tile##_##r, output_##tile##_##r, filter_##tile##_##r,             \
+        tile, r, VPR == 2, data_##tile##_##r, grad_##tile##_##r, output_##tile##_##r, filter_##tile##_##r,   \
             filter_grad_##tile##_##r, gemm, gemm_t                                                           \
     }
 const nt_winograd_kernels W_TABLE[NT_WINOGRAD_VARIANTS] = {ENTRY(6, 3), ENTRY(6, 5), ENTRY(8, 3),
