@@ -116,7 +116,7 @@ template <nt_activation FUNCTION> struct backward {
         case NT_ACT_HARDSWISH:
             return v <= -3 ? 0.0f : v < 3 ? v / 3.0f + 0.5f : 1.0f;
         case NT_ACT_SOFTPLUS: /* logistic(beta x), from y */
-            return -expm1f(-beta * v);
+            return beta * v > 20 ? 1.0f : -expm1f(-beta * v);
         case NT_ACT_MISH:
             return mish_slope(v);
         case NT_ACT_GELU_TANH:

@@ -82,15 +82,31 @@ static cublasStatus_t multiply(const nt_cuda *cuda, const nt_cuda_gemm_args *g)
                                       g->stride_c, (int)g->batch, compute, CUBLAS_GEMM_DEFAULT);
 }
 
+/* A batch becomes one dimension of a grid in many of the library's kernels, and these end at 65535. */
+static cublasStatus_t multiply_in_parts(const nt_cuda *cuda, const nt_cuda_gemm_args *g)
+{
+    const int64_t most = 65535, in = (int64_t)nt_dtype_bytes(g->in), out = (int64_t)nt_dtype_bytes(g->out);
+    for (int64_t first = 0; first < g->batch; first += most) {
+        nt_cuda_gemm_args part = *g;
+        part.a = (const char *)g->a + first * g->stride_a * in;
+        part.b = (const char *)g->b + first * g->stride_b * in;
+        part.c = (char *)g->c + first * g->stride_c * out;
+        part.batch = g->batch - first < most ? g->batch - first : most;
+        const cublasStatus_t code = multiply(cuda, &part);
+        if (code != CUBLAS_STATUS_SUCCESS) return code;
+    }
+    return CUBLAS_STATUS_SUCCESS;
+}
+
 nt_status nt_cuda_gemm(const nt_op *op, const nt_cuda_gemm_args *g)
 {
     const nt_cuda *cuda = nt_cuda_of(op);
     NT_CHECK(g->m <= INT_MAX && g->n <= INT_MAX && g->k <= INT_MAX && g->lda <= INT_MAX &&
-                 g->ldb <= INT_MAX && g->ldc <= INT_MAX && g->batch <= INT_MAX,
+                 g->ldb <= INT_MAX && g->ldc <= INT_MAX,
              NT_ERR_UNAVAILABLE,
              "layer %s: a matrix product of %lld x %lld x %lld is too large for cuBLAS; use a smaller batch",
              op->name, (long long)g->m, (long long)g->n, (long long)g->k);
-    nt_status status = check(multiply(cuda, g), "a matrix product");
+    nt_status status = check(multiply_in_parts(cuda, g), "a matrix product");
     if (status != NT_OK) return nt_error_prefix(status, "layer %s: ", op->name);
     NT_CUDA_RUN(op, "matrix product", 0); /* with debug_sync waits */
     return NT_OK;

@@ -4,40 +4,7 @@
  * A warp takes a sample; backward computes the sum again rather than keeping N K probabilities. A label that
  * is no class cannot be said from here: it goes to data_error, the first one to get there, and the sample's
  * loss and gradient become NaN, so that nothing is learned from it until the host has read the error. */
-#include "core/backends/cuda/device.cuh"
-
-struct largest {
-    float value;
-    int64_t index;
-};
-
-/* The first of the largest of k values; as in ref a NaN at index 0 stays and others never win. Valid in lane
- * 0 until it is broadcast, because a NaN compares differently from either side. */
-template <typename T> static inline __device__ largest find_largest(const T *x, int64_t k)
-{
-    const int lane = nt_lane();
-    largest best = {lane < k ? nt_to_float(x[lane]) : -INFINITY, lane};
-    if (lane > 0 && best.value != best.value) best.value = -INFINITY;
-    for (int64_t j = lane + NT_WARP; j < k; j += NT_WARP)
-        if (nt_to_float(x[j]) > best.value) best = {nt_to_float(x[j]), j};
-    for (int distance = NT_WARP / 2; distance > 0; distance /= 2) {
-        const float value = __shfl_down_sync(NT_ALL_LANES, best.value, distance);
-        const int64_t index = __shfl_down_sync(NT_ALL_LANES, (long long)best.index, distance);
-        if (value > best.value || (value == best.value && index < best.index)) best = {value, index};
-    }
-    best.value = __shfl_sync(NT_ALL_LANES, best.value, 0);
-    best.index = __shfl_sync(NT_ALL_LANES, (long long)best.index, 0);
-    return best;
-}
-
-/* Sum of exp(x - top). */
-template <typename T> static inline __device__ double exp_sum(const T *x, int64_t k, float top)
-{
-    double sum = 0;
-    for (int64_t j = nt_lane(); j < k; j += NT_WARP)
-        sum += (double)expf(nt_to_float(x[j]) - top);
-    return nt_warp_sum(sum);
-}
+#include "core/backends/cuda/largest.cuh"
 
 /* y (n, 2). x is read once from memory and once more from a cache. */
 template <typename T>
@@ -48,8 +15,8 @@ static __global__ void __launch_bounds__(NT_BLOCK)
     for (int64_t i = nt_thread() / NT_WARP; i < n; i += nt_threads() / NT_WARP) {
         const T *row = x + i * k;
         const int32_t wanted = label[i];
-        const largest top = find_largest(row, k);
-        const double sum = exp_sum(row, k, top.value);
+        const nt_largest top = nt_find_largest<NT_WARP>(row, k, 1);
+        const double sum = nt_exp_sum<NT_WARP>(row, k, 1, top.value);
         if (nt_lane() != 0) continue;
         if (wanted >= 0 && wanted < k) {
             y[2 * i] = (float)(log(sum) + ((double)top.value - (double)nt_to_float(row[wanted])));
@@ -57,7 +24,7 @@ static __global__ void __launch_bounds__(NT_BLOCK)
         } else {
             y[2 * i] = NAN;
             y[2 * i + 1] = 0;
-            if (atomicCAS(&data_error[0], 0, (int)(1 + id)) == 0) data_error[1] = wanted;
+            nt_report_bad(data_error, id, NT_CUDA_BAD_LABEL, wanted);
         }
     }
 }
@@ -73,7 +40,8 @@ static __global__ void __launch_bounds__(NT_BLOCK)
         const T *row = x + i * k;
         const int32_t wanted = label[i];
         const float factor = wanted >= 0 && wanted < k ? scale : NAN;
-        const float top = find_largest(row, k).value, inverse = (float)(1 / exp_sum(row, k, top));
+        const float top = nt_find_largest<NT_WARP>(row, k, 1).value;
+        const float inverse = (float)(1 / nt_exp_sum<NT_WARP>(row, k, 1, top));
         for (int64_t j = nt_lane(); j < k; j += NT_WARP) {
             const float p = expf(nt_to_float(row[j]) - top) * inverse;
             nt_put(&dx[i * k + j], factor * (p - (j == wanted ? 1.0f : 0.0f)));

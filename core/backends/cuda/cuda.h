@@ -46,6 +46,7 @@ static inline nt_cuda *nt_cuda_of(const nt_op *op)
     X(input)                                                                                                 \
     X(linear)                                                                                                \
     X(conv2d)                                                                                                \
+    X(conv_transpose2d)                                                                                      \
     X(max_pool)                                                                                              \
     X(avg_pool)                                                                                              \
     X(avg_pool_padded)                                                                                       \
@@ -59,9 +60,17 @@ static inline nt_cuda *nt_cuda_of(const nt_op *op)
     X(activation)                                                                                            \
     X(softmax)                                                                                               \
     X(log_softmax)                                                                                           \
+    X(head)                                                                                                  \
+    X(total_loss)                                                                                            \
     X(mse)                                                                                                   \
+    X(l1)                                                                                                    \
+    X(huber)                                                                                                 \
+    X(smooth_l1)                                                                                             \
     X(bce)                                                                                                   \
-    X(cross_entropy)
+    X(hinge)                                                                                                 \
+    X(kl_divergence)                                                                                         \
+    X(cross_entropy)                                                                                         \
+    X(cross_entropy_full)
 
 #define NT_CUDA_DECLARE(kind) extern const nt_op_impl nt_cuda_##kind;
 NT_CUDA_OPS(NT_CUDA_DECLARE)
@@ -79,8 +88,8 @@ NT_MUST nt_status nt_cuda_check_op(const nt_op *op, int code, const char *what);
 /* NT_CUDA_RUN(op, "relu forward", nt_cuda_activation(...)) */
 #define NT_CUDA_RUN(op, what, call) NT_TRY(nt_cuda_check_op((op), (int)(call), (what)))
 
-/* For create() of an op whose kernels report bad class labels in data_error: remembers its name and number of
- * classes for the message. */
+/* For create() of an op whose kernels report bad labels or tokens in data_error: remembers its name and
+ * number of classes for the message. */
 NT_MUST nt_status nt_cuda_watch_labels(const nt_op *op, int64_t n_classes);
 
 #endif

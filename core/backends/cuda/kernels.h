@@ -13,7 +13,7 @@ typedef void *nt_cuda_stream; /* cudaStream_t without the vendor's header */
 /* nt_pass in device memory, at an address that never changes, so that a recorded step can be replayed with
  * other numbers. The sample numbers are in nt_cuda.sample. */
 typedef struct nt_cuda_pass {
-    double scale, share;
+    double scale, share, mean_weight;
     uint64_t seed;
     int64_t epoch;
     int64_t n; /* samples of this pass */
@@ -57,6 +57,65 @@ typedef struct nt_cuda_norm {
     void *scratch; /* nt_cuda_norm_scratch_bytes */
 } nt_cuda_norm;
 
+/* layer_norm and group_norm: n rows of m; element j of row r has weight ((r % groups) m + j) / span. Device
+ * memory. */
+typedef struct nt_cuda_rows {
+    int64_t n, m, groups, span;
+    double eps;
+    const float *weight, *bias; /* NULL: 1 and 0 */
+    void *saved;                /* nt_cuda_rows_saved_bytes; NULL in inference */
+} nt_cuda_rows;
+
+/* local_response_norm. */
+typedef struct nt_cuda_response {
+    int64_t size;
+    double alpha, beta, k;
+} nt_cuda_response;
+
+/* What a kernel found to be wrong with the data: see nt_cuda.data_error. */
+typedef enum nt_cuda_bad {
+    NT_CUDA_BAD_LABEL,
+    NT_CUDA_BAD_TOKEN,
+    NT_CUDA_BAD_PROBABILITY, /* its bits as a float */
+    NT_CUDA_BAD_SUM          /* of probabilities, its bits as a float */
+} nt_cuda_bad;
+
+/* Losses that are a mean over values. */
+typedef enum nt_cuda_loss_kind {
+    NT_CUDA_MSE,
+    NT_CUDA_L1,
+    NT_CUDA_HUBER,
+    NT_CUDA_SMOOTH_L1,
+    NT_CUDA_BCE,
+    NT_CUDA_HINGE
+} nt_cuda_loss_kind;
+
+typedef struct nt_cuda_loss {
+    nt_cuda_loss_kind kind;
+    double param; /* delta, beta or margin */
+    int power;    /* hinge: 1 or 2 */
+} nt_cuda_loss;
+
+/* hinge of class labels; weight (k) in device memory or NULL. */
+typedef struct nt_cuda_margins {
+    double margin;
+    int power;
+    const float *weight;
+    int *data_error;
+    uint32_t id;
+} nt_cuda_margins;
+
+/* cross_entropy_full: n samples of p positions of k classes. Device memory. */
+typedef struct nt_cuda_positions {
+    int64_t n, p, k;
+    bool classes_last, over_weights; /* x is (n, p, k), else (n, k, p) */
+    const int32_t *label;            /* (n, p), or NULL: target, as x */
+    const float *target, *weight;    /* weight (k) or NULL */
+    double ignored, smoothing;       /* ignored NaN: none */
+    int *data_error;
+    uint32_t id;
+} nt_cuda_positions;
+
 /* Constants of one optimizer step over a flat range: nt_update, rounded by the host. */
 typedef struct nt_cuda_update {
     float lr, momentum, weight_decay, beta1, beta2, one_minus_beta1, one_minus_beta2, eps;
@@ -99,10 +158,19 @@ int nt_cuda_cast(nt_cuda_stream stream, nt_dtype dst_type, void *dst, nt_dtype s
 int nt_cuda_copy_rows(nt_cuda_stream stream, void *dst, int64_t dst_pitch, const void *src, int64_t src_pitch,
                       int64_t row_bytes, int64_t rows);
 
+/* dst rows of dst_bytes: zeros but for the src_bytes of src's row from byte `begin` on. */
+int nt_cuda_place_rows(nt_cuda_stream stream, void *dst, int64_t dst_bytes, const void *src,
+                       int64_t src_bytes, int64_t begin, int64_t rows);
+
 /* dropout.cu: out = in * mask / (1 - rate), (n, inner); out may be in. */
 int nt_cuda_dropout_apply(nt_cuda_stream stream, nt_dtype type, void *out, const void *in,
                           const nt_cuda_pass *pass, const int64_t *sample, uint32_t id, double rate,
                           int64_t n, int64_t inner);
+
+/* The same for whole samples. */
+int nt_cuda_drop_samples(nt_cuda_stream stream, nt_dtype type, void *out, const void *in,
+                         const nt_cuda_pass *pass, const int64_t *sample, uint32_t id, double rate, int64_t n,
+                         int64_t inner);
 
 /* softmax.cu: over C of (N, C, S); log: its logarithm. y may be x, dx may be dy. */
 int nt_cuda_softmax_forward(nt_cuda_stream stream, nt_dtype type, void *y, const void *x, bool log,
@@ -111,17 +179,37 @@ int nt_cuda_softmax_backward(nt_cuda_stream stream, nt_dtype type, void *dx, con
                              bool log, nt_cuda_channels shape);
 
 /* loss.cu: x (n, k) of `type`; y (n, 2), target (n, k) float32; dx of `type`. */
-int nt_cuda_mse_forward(nt_cuda_stream stream, nt_dtype type, float *y, const void *x, const float *target,
-                        int64_t n, int64_t k);
-int nt_cuda_mse_backward(nt_cuda_stream stream, nt_dtype type, void *dx, const void *x, const float *target,
-                         const nt_cuda_pass *pass, int64_t n, int64_t k);
-int nt_cuda_bce_forward(nt_cuda_stream stream, nt_dtype type, float *y, const void *x, const float *target,
-                        int64_t n, int64_t k);
-int nt_cuda_bce_backward(nt_cuda_stream stream, nt_dtype type, void *dx, const void *x, const float *target,
-                         const nt_cuda_pass *pass, int64_t n, int64_t k);
+int nt_cuda_loss_forward(nt_cuda_stream stream, nt_dtype type, const nt_cuda_loss *loss, float *y,
+                         const void *x, const float *target, int64_t n, int64_t k);
+int nt_cuda_loss_backward(nt_cuda_stream stream, nt_dtype type, const nt_cuda_loss *loss, void *dx,
+                          const void *x, const float *target, const nt_cuda_pass *pass, int64_t n, int64_t k);
 
-/* cross_entropy.cu: a label outside 0..k-1 goes to data_error {1 + id, label} unless one is there already;
- * the loss and dx of its sample are NaN. */
+/* class_loss.cu */
+int nt_cuda_hinge_forward(nt_cuda_stream stream, nt_dtype type, const nt_cuda_margins *o, float *y,
+                          const void *x, const int32_t *label, int64_t n, int64_t k);
+int nt_cuda_hinge_backward(nt_cuda_stream stream, nt_dtype type, const nt_cuda_margins *o, void *dx,
+                           const void *x, const int32_t *label, const nt_cuda_pass *pass, int64_t n,
+                           int64_t k);
+int nt_cuda_kl_forward(nt_cuda_stream stream, nt_dtype type, float *y, const void *x, const float *target,
+                       int64_t n, int64_t k);
+int nt_cuda_kl_backward(nt_cuda_stream stream, nt_dtype type, void *dx, const float *target,
+                        const nt_cuda_pass *pass, int64_t n, int64_t k);
+
+/* cross_entropy_full.cu */
+size_t nt_cuda_positions_scratch_bytes(const nt_cuda_positions *o);
+int nt_cuda_positions_forward(nt_cuda_stream stream, nt_dtype type, const nt_cuda_positions *o, float *y,
+                              const void *x, void *scratch, const nt_cuda_pass *pass);
+int nt_cuda_positions_backward(nt_cuda_stream stream, nt_dtype type, const nt_cuda_positions *o, void *dx,
+                               const void *x, const nt_cuda_pass *pass);
+
+/* broadcast.cu: y (n, 2): losses (+)= weight times those of x; the first x says who is right. */
+int nt_cuda_add_loss(nt_cuda_stream stream, float *y, const float *x, double weight, bool first, int64_t n);
+/* dst[i pitch + j] = row[j] for every sample i. */
+int nt_cuda_put_rows(nt_cuda_stream stream, nt_dtype type, void *dst, int64_t pitch, const float *row,
+                     int64_t width, int64_t samples);
+
+/* cross_entropy.cu: a label outside 0..k-1 goes to data_error unless something is there already; the loss and
+ * dx of its sample are NaN. */
 int nt_cuda_cross_entropy_forward(nt_cuda_stream stream, nt_dtype type, float *y, const void *x,
                                   const int32_t *label, int *data_error, uint32_t id, int64_t n, int64_t k);
 int nt_cuda_cross_entropy_backward(nt_cuda_stream stream, nt_dtype type, void *dx, const void *x,
@@ -139,19 +227,82 @@ int nt_cuda_avg_pool_forward(nt_cuda_stream stream, nt_dtype type, void *y, cons
 int nt_cuda_avg_pool_backward(nt_cuda_stream stream, nt_dtype type, void *dx, const void *dy,
                               const nt_cuda_window *w, int64_t planes);
 
+/* adaptive_pool.cu: windows by the sizes of `w` alone. */
+int nt_cuda_adaptive_forward(nt_cuda_stream stream, nt_dtype type, void *y, const void *x,
+                             const nt_cuda_window *w, int64_t planes);
+int nt_cuda_adaptive_backward(nt_cuda_stream stream, nt_dtype type, void *dx, const void *dy,
+                              const nt_cuda_window *w, int64_t planes);
+
 /* global_pool.cu: x (planes, s), y (planes). */
 int nt_cuda_mean_forward(nt_cuda_stream stream, nt_dtype type, void *y, const void *x, int64_t planes,
                          int64_t s);
 int nt_cuda_mean_backward(nt_cuda_stream stream, nt_dtype type, void *dx, const void *dy, int64_t planes,
                           int64_t s);
 
-/* bias.cu: y (N, C, S) += bias (C), then max(y, 0) if relu. */
-int nt_cuda_bias_forward(nt_cuda_stream stream, nt_dtype type, void *y, const float *bias, bool relu,
-                         nt_cuda_channels shape);
+/* bias.cu: y = x + bias (C) over (N, C, S), then max(y, 0) if relu; y may be x. */
+int nt_cuda_bias_forward(nt_cuda_stream stream, nt_dtype type, void *y, const void *x, const float *bias,
+                         bool relu, nt_cuda_channels shape);
 /* dbias (C) (+)= sums of dy; scratch of nt_cuda_bias_scratch_bytes. */
 size_t nt_cuda_bias_scratch_bytes(nt_cuda_channels shape);
 int nt_cuda_bias_backward(nt_cuda_stream stream, nt_dtype type, float *dbias, const void *dy, void *scratch,
                           bool accumulate, nt_cuda_channels shape);
+/* dweight (row) (+)= sums over n samples, `pitch` apart, of the first `row` values; scratch as for (n, row,
+ * 1). */
+int nt_cuda_pitched_backward(nt_cuda_stream stream, nt_dtype type, float *dweight, const void *dy,
+                             int64_t pitch, void *scratch, bool accumulate, int64_t n, int64_t row);
+
+/* multiply.cu: out = in factor; out = a gate[i / s] over (n_gates, s) (out may be a; also gate if s is 1);
+ * out (rows) = sums of a b over rows of s. */
+int nt_cuda_times(nt_cuda_stream stream, nt_dtype type, void *out, const void *in, double factor, int64_t n);
+int nt_cuda_multiply_gates(nt_cuda_stream stream, nt_dtype type, void *out, const void *a, const void *gate,
+                           int64_t n_gates, int64_t s);
+int nt_cuda_dot_rows(nt_cuda_stream stream, nt_dtype type, void *out, const void *a, const void *b,
+                     int64_t rows, int64_t s);
+
+/* channel_map.cu: out = factor (C) in + shift (C), shift may be NULL; prelu: out = in where x > 0, else slope
+ * in, out may be in; shape.c slopes. */
+int nt_cuda_scale_channels(nt_cuda_stream stream, nt_dtype type, void *out, const void *in,
+                           const float *factor, const float *shift, nt_cuda_channels shape);
+int nt_cuda_prelu_apply(nt_cuda_stream stream, nt_dtype type, void *out, const void *in, const void *x,
+                        const float *slope, nt_cuda_channels shape);
+/* dslope (+)=; scratch of nt_cuda_bias_scratch_bytes. */
+int nt_cuda_prelu_slopes(nt_cuda_stream stream, nt_dtype type, float *dslope, const void *dy, const void *x,
+                         void *scratch, bool accumulate, nt_cuda_channels shape);
+
+/* permute.cu: y, whose dimensions have these sizes, from x, in which its indices have these strides. */
+int nt_cuda_permute_dims(nt_cuda_stream stream, nt_dtype type, void *y, const void *x, int n_dims,
+                         const int64_t *size, const int64_t *stride);
+
+/* row_norm.cu: layer_norm and group_norm. y may be x in inference, dx may be dy (weights first). */
+size_t nt_cuda_rows_saved_bytes(const nt_cuda_rows *v);
+size_t nt_cuda_rows_scratch_bytes(const nt_cuda_rows *v); /* of nt_cuda_rows_weights */
+int nt_cuda_rows_forward(nt_cuda_stream stream, nt_dtype type, const nt_cuda_rows *v, void *y, const void *x);
+int nt_cuda_rows_backward(nt_cuda_stream stream, nt_dtype type, const nt_cuda_rows *v, void *dx,
+                          const void *dy, const void *x);
+int nt_cuda_rows_weights(nt_cuda_stream stream, nt_dtype type, const nt_cuda_rows *v, float *dweight,
+                         float *dbias, const void *dy, const void *x, void *scratch, bool accumulate);
+
+/* local_response.cu: saved, float32, one per element; NULL in inference. */
+int nt_cuda_response_forward(nt_cuda_stream stream, nt_dtype type, const nt_cuda_response *o, void *y,
+                             float *saved, const void *x, nt_cuda_channels shape);
+int nt_cuda_response_backward(nt_cuda_stream stream, nt_dtype type, const nt_cuda_response *o, void *dx,
+                              const void *dy, const void *x, const float *saved, nt_cuda_channels shape);
+
+/* embedding.cu: y (n, e) = rows of weight (vocabulary, e); a token outside the vocabulary is reported and its
+ * row is NaN. dweight (+)=; scratch of nt_cuda_embedding_scratch_bytes. */
+int nt_cuda_embedding_forward(nt_cuda_stream stream, nt_dtype type, void *y, const float *weight,
+                              const int32_t *token, int *data_error, uint32_t id, int64_t vocabulary,
+                              int64_t e, int64_t n);
+size_t nt_cuda_embedding_scratch_bytes(int64_t vocabulary, int64_t n);
+int nt_cuda_embedding_backward(nt_cuda_stream stream, nt_dtype type, float *dweight, const void *dy,
+                               const int32_t *token, void *scratch, bool accumulate, int64_t vocabulary,
+                               int64_t e, int64_t n);
+
+/* attention.cu: rows of t scores to probabilities of `type`, and their gradients back. */
+int nt_cuda_attention_rows(nt_cuda_stream stream, nt_dtype type, void *p, const float *score, bool causal,
+                           int64_t t, int64_t rows);
+int nt_cuda_attention_rows_backward(nt_cuda_stream stream, nt_dtype type, void *ds, const float *dp,
+                                    const void *p, bool causal, int64_t t, int64_t rows);
 
 /* batchnorm.cu, as core/layers/batchnorm.h defines it. y may be x in inference, dx may be dy. dx NULL: not
  * wanted. */

@@ -33,13 +33,9 @@ static nt_status activation_backward(nt_op *op, const nt_pass *pass)
 {
     (void)pass;
     if (!op->need_dx[0]) return NT_OK;
-    const int64_t n_bytes = (int64_t)op->y.n_bytes;
     nt_cuda_stream stream = nt_cuda_of(op)->compute;
-    if (function_of(op) == NT_ACT_THRESHOLD) {
-        NT_CUDA_RUN(op, "gradient",
-                    nt_cuda_copy_rows(stream, op->dx[0].data, n_bytes, op->dy.data, n_bytes, n_bytes, 1));
-        return NT_OK;
-    }
+    if (function_of(op) == NT_ACT_THRESHOLD)
+        return nt_cuda_copy_tensor(op, op->dx[0].data, op->dy.data, &op->y);
     const void *at = nt_cuda_slope_needs_x(function_of(op)) ? op->x[0].data : op->y.data;
     NT_CUDA_RUN(op, "activation backward",
                 nt_cuda_activation_backward(stream, op->y.dtype, op->options, op->dx[0].data, op->dy.data, at,

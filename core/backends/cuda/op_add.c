@@ -34,17 +34,15 @@ static nt_status add_backward(nt_op *op, const nt_pass *pass)
     (void)pass;
     const void *dz = op->dy.data;
     bool masked = op->activation == NULL;
-    nt_cuda_stream stream = nt_cuda_of(op)->compute;
-    const int64_t n_bytes = (int64_t)op->y.n_bytes;
     for (int i = 0; i < op->n_inputs; i++) {
         if (!op->need_dx[i]) continue;
         void *dx = op->dx[i].data;
         if (masked)
-            NT_CUDA_RUN(op, "gradient", nt_cuda_copy_rows(stream, dx, n_bytes, dz, n_bytes, n_bytes, 1));
+            NT_TRY(nt_cuda_copy_tensor(op, dx, dz, &op->y));
         else
             NT_CUDA_RUN(op, "ReLU backward",
-                        nt_cuda_activation_backward(stream, op->y.dtype, op->activation, dx, dz, op->y.data,
-                                                    nt_shape_elems(op->y.shape)));
+                        nt_cuda_activation_backward(nt_cuda_of(op)->compute, op->y.dtype, op->activation, dx,
+                                                    dz, op->y.data, nt_shape_elems(op->y.shape)));
         if (!masked) dz = dx;
         masked = true;
     }

@@ -9,25 +9,17 @@ static nt_status view_create(nt_op *op)
     return NT_OK;
 }
 
-static nt_status copy(const nt_op *op, void *dst, const void *src)
-{
-    const int64_t n_bytes = (int64_t)op->y.n_bytes;
-    NT_CUDA_RUN(op, "view",
-                nt_cuda_copy_rows(nt_cuda_of(op)->compute, dst, n_bytes, src, n_bytes, n_bytes, 1));
-    return NT_OK;
-}
-
 static nt_status view_forward(nt_op *op, const nt_pass *pass)
 {
     (void)pass;
-    NT_TRY(copy(op, op->y.data, op->x[0].data));
+    NT_TRY(nt_cuda_copy_tensor(op, op->y.data, op->x[0].data, &op->y));
     return NT_OK;
 }
 
 static nt_status view_backward(nt_op *op, const nt_pass *pass)
 {
     (void)pass;
-    if (op->need_dx[0]) NT_TRY(copy(op, op->dx[0].data, op->dy.data));
+    if (op->need_dx[0]) NT_TRY(nt_cuda_copy_tensor(op, op->dx[0].data, op->dy.data, &op->y));
     return NT_OK;
 }
 

@@ -22,14 +22,8 @@ static nt_status input_forward(nt_op *op, const nt_pass *pass)
     (void)pass;
     const nt_input_options *o = op->options;
     const nt_cuda *cuda = nt_cuda_of(op);
-    const int64_t n_bytes = (int64_t)op->y.n_bytes;
     nt_cuda_normaliser normaliser = {.scale = o->scale, .n_channels = o->n_channels};
-    if (op->y.dtype == NT_I32) {
-        NT_CUDA_RUN(
-            op, "tokens",
-            nt_cuda_copy_rows(cuda->compute, op->y.data, n_bytes, op->x[0].data, n_bytes, n_bytes, 1));
-        return NT_OK;
-    }
+    if (op->y.dtype == NT_I32) return nt_cuda_copy_tensor(op, op->y.data, op->x[0].data, &op->y);
     for (int c = 0; c < o->n_channels; c++) {
         normaliser.mean[c] = o->mean[c];
         normaliser.inv_std[c] = o->inv_std[c];

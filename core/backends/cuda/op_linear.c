@@ -48,14 +48,7 @@ static nt_status linear_create(nt_op *op)
 /* The weights in the type of x. */
 static nt_status fetch_weight(const nt_op *op, const void **out)
 {
-    const nt_cuda *cuda = nt_cuda_of(op);
-    *out = op->param[0].data;
-    if (op->x[0].dtype == NT_F32) return NT_OK;
-    NT_CUDA_RUN(op, "cast of weights",
-                nt_cuda_cast(cuda->compute, op->x[0].dtype, op->scratch, NT_F32, op->param[0].data,
-                             nt_shape_elems(op->param[0].shape)));
-    *out = op->scratch;
-    return NT_OK;
+    return nt_cuda_fetch_param(op, 0, op->x[0].dtype, op->scratch, out);
 }
 
 static nt_status linear_forward(nt_op *op, const nt_pass *pass)
@@ -81,8 +74,8 @@ static nt_status linear_forward(nt_op *op, const nt_pass *pass)
                                                  .batch = 1}));
     if (op->n_params > 1)
         NT_CUDA_RUN(op, "bias",
-                    nt_cuda_bias_forward(cuda->compute, op->y.dtype, op->y.data, op->param[1].data,
-                                         op->activation != NULL, bias_shape(op)));
+                    nt_cuda_bias_forward(cuda->compute, op->y.dtype, op->y.data, op->y.data,
+                                         op->param[1].data, op->activation != NULL, bias_shape(op)));
     return NT_OK;
 }
 

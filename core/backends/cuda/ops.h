@@ -18,6 +18,27 @@ NT_MUST nt_status nt_cuda_create_loss(nt_op *op, nt_dtype wanted);
 /* Fails if a plane of x or y has 2^31 elements or more, which the window kernels cannot count. */
 NT_MUST nt_status nt_cuda_check_planes(const nt_op *op, const nt_cuda_window *window);
 
+/* destroy() of ops whose state is one block of host memory. */
+void nt_cuda_free_state(nt_op *op);
+
+/* param[index] in `type`: itself, or cast into `room`. */
+NT_MUST nt_status nt_cuda_fetch_param(const nt_op *op, int index, nt_dtype type, void *room,
+                                      const void **out);
+
+/* Numbers of the options that kernels read, float32 in device memory; data NULL if there are none. */
+typedef struct nt_cuda_constants {
+    float *data;
+    size_t n_bytes;
+} nt_cuda_constants;
+
+/* n values: `values`, or its only one again and again. */
+NT_MUST nt_status nt_cuda_constants_create(const nt_op *op, nt_cuda_constants *out, const nt_floats *values,
+                                           int64_t n);
+void nt_cuda_constants_free(const nt_op *op, nt_cuda_constants *constants);
+
+/* out = in, memory of a tensor like `t`, unless they are the same memory. */
+NT_MUST nt_status nt_cuda_copy_tensor(const nt_op *op, void *out, const void *in, const nt_tensor *t);
+
 /* (N, C, ...) as (N, C, S). */
 nt_cuda_channels nt_cuda_channels_of(const nt_tensor *t);
 

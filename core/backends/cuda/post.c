@@ -85,17 +85,44 @@ static nt_status post_data_error(nt_backend *backend, letter *it)
     return NT_OK;
 }
 
+/* What is wrong, in the words of ref. */
+static nt_status fail_data(const nt_cuda_labels *labels, nt_cuda_bad kind, int value)
+{
+    const char *layer = labels ? labels->layer : "loss";
+    const long long last = labels ? (long long)labels->n_classes - 1 : -1LL;
+    float number;
+    memcpy(&number, &value, sizeof number);
+    switch (kind) {
+    case NT_CUDA_BAD_LABEL:
+        NT_FAIL(NT_ERR_DATA,
+                "layer %s: class label %d is not in 0..%lld, the classes the model has outputs for", layer,
+                value, last);
+    case NT_CUDA_BAD_TOKEN:
+        NT_FAIL(NT_ERR_DATA, "layer %s: token %d is not in 0..%lld, the vocabulary that num_embeddings says",
+                layer, value, last);
+    case NT_CUDA_BAD_PROBABILITY:
+        NT_FAIL(NT_ERR_DATA, "layer %s: target %g is not a probability; for values use mse", layer,
+                (double)number);
+    case NT_CUDA_BAD_SUM:
+        NT_FAIL(NT_ERR_DATA,
+                "layer %s: the target's probabilities sum to %g, not 1; for independent ones use bce, for "
+                "values mse",
+                layer, (double)number);
+    }
+    NT_BUG_UNLESS(false, "layer %s: data error of kind %d", layer, (int)kind);
+}
+
 static nt_status check_data_error(nt_backend *backend, const letter *it)
 {
     nt_cuda *cuda = nt_cuda_state(backend);
     if (it->data_error[0] == 0) return NT_OK;
+    const uint32_t code = (uint32_t)it->data_error[0] - 1;
     const nt_cuda_labels *labels = cuda->labels;
-    while (labels && labels->id + 1 != (uint32_t)it->data_error[0])
+    while (labels && labels->id != (code & 0xffffff))
         labels = labels->next;
     NT_CUDA_TRY(backend, "cudaMemset", cudaMemsetAsync(cuda->data_error, 0, 2 * sizeof(int), cuda->compute));
-    NT_FAIL(NT_ERR_DATA, "layer %s: class label %d is not in 0..%lld, the classes the model has outputs for",
-            labels ? labels->layer : "loss", it->data_error[1],
-            labels ? (long long)labels->n_classes - 1 : -1LL);
+    NT_TRY(fail_data(labels, (nt_cuda_bad)(code >> 24), it->data_error[1]));
+    return NT_OK;
 }
 
 nt_status nt_cuda_post(nt_backend *backend, const void *src, size_t n_bytes, int slot)

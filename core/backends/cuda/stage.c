@@ -174,8 +174,12 @@ nt_status nt_cuda_begin_pass(nt_backend *backend, const nt_pass *pass, int64_t n
     NT_TRY(take_turn(backend, cuda->pass_lane, &t));
     nt_cuda_pass *scalars = t->pinned;
     int64_t *sample = (int64_t *)((char *)t->pinned + PASS_BYTES);
-    *scalars = (nt_cuda_pass){
-        .scale = pass->scale, .share = pass->share, .seed = pass->seed, .epoch = pass->epoch, .n = n};
+    *scalars = (nt_cuda_pass){.scale = pass->scale,
+                              .share = pass->share,
+                              .mean_weight = pass->mean_weight,
+                              .seed = pass->seed,
+                              .epoch = pass->epoch,
+                              .n = n};
     if (pass->sample)
         memcpy(sample, pass->sample, (size_t)n * sizeof *sample);
     else
