@@ -50,14 +50,24 @@ static inline nt_cuda *nt_cuda_of(const nt_op *op)
     X(max_pool)                                                                                              \
     X(avg_pool)                                                                                              \
     X(avg_pool_padded)                                                                                       \
+    X(adaptive_avg_pool)                                                                                     \
     X(global_avg_pool)                                                                                       \
     X(flatten)                                                                                               \
     X(reshape)                                                                                               \
+    X(permute)                                                                                               \
+    X(slice)                                                                                                 \
     X(dropout)                                                                                               \
+    X(stochastic_depth)                                                                                      \
     X(batchnorm)                                                                                             \
+    X(layer_norm)                                                                                            \
+    X(group_norm)                                                                                            \
+    X(local_response_norm)                                                                                   \
     X(add)                                                                                                   \
+    X(multiply)                                                                                              \
     X(concat)                                                                                                \
+    X(scale)                                                                                                 \
     X(activation)                                                                                            \
+    X(prelu)                                                                                                 \
     X(softmax)                                                                                               \
     X(log_softmax)                                                                                           \
     X(head)                                                                                                  \

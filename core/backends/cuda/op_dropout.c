@@ -1,56 +1,64 @@
-/* dropout: the mask is a function of (seed, epoch, sample, layer, element), so backward makes it again and
- * nothing is saved. In inference, and at rate 0, the op is a view. */
+/* dropout and stochastic_depth: masks are functions of (seed, epoch, sample, layer, element), so backward
+ * makes them again and nothing is saved. In inference, and at rate 0, the op is a view. */
 #include "core/backends/cuda/ops.h"
 
 #include "core/layers/dropout.h"
+#include "core/layers/stochastic_depth.h"
 
+typedef int (*mask_fn)(nt_cuda_stream stream, nt_dtype type, void *out, const void *in,
+                       const nt_cuda_pass *pass, const int64_t *sample, uint32_t id, double rate, int64_t n,
+                       int64_t inner);
+
+/* Both have a rate and nothing else. */
 static double rate_of(const nt_op *op)
 {
-    return ((const nt_dropout_options *)op->options)->rate;
+    if (!op->training) return 0;
+    if (op->impl == &nt_cuda_dropout) return ((const nt_dropout_options *)op->options)->rate;
+    return ((const nt_stochastic_depth_options *)op->options)->rate;
 }
 
-static bool masks(const nt_op *op)
-{
-    return op->training && rate_of(op) > 0;
-}
-
-static nt_status dropout_create(nt_op *op)
+static nt_status mask_create(nt_op *op)
 {
     NT_TRY(nt_cuda_create_plain(op));
-    op->flags = masks(op) ? NT_OP_INPLACE_FORWARD | NT_OP_INPLACE_BACKWARD : NT_OP_VIEW;
+    op->flags = rate_of(op) > 0 ? NT_OP_INPLACE_FORWARD | NT_OP_INPLACE_BACKWARD : NT_OP_VIEW;
     return NT_OK;
 }
 
 static nt_status run(const nt_op *op, void *out, const void *in)
 {
     const nt_cuda *cuda = nt_cuda_of(op);
-    const int64_t n = op->y.shape.dim[0], n_bytes = (int64_t)op->y.n_bytes;
-    if (masks(op))
-        NT_CUDA_RUN(op, "dropout",
-                    nt_cuda_dropout_apply(cuda->compute, op->y.dtype, out, in, cuda->pass, cuda->sample,
-                                          op->id, rate_of(op), n, nt_shape_elems(op->y.shape) / n));
-    else
-        NT_CUDA_RUN(op, "view", nt_cuda_copy_rows(cuda->compute, out, n_bytes, in, n_bytes, n_bytes, 1));
+    const mask_fn mask = op->impl == &nt_cuda_dropout ? nt_cuda_dropout_apply : nt_cuda_drop_samples;
+    const int64_t n = op->y.shape.dim[0];
+    if (rate_of(op) == 0) return nt_cuda_copy_tensor(op, out, in, &op->y);
+    NT_CUDA_RUN(op, op->impl->kind,
+                mask(cuda->compute, op->y.dtype, out, in, cuda->pass, cuda->sample, op->id, rate_of(op), n,
+                     nt_shape_elems(op->y.shape) / n));
     return NT_OK;
 }
 
-static nt_status dropout_forward(nt_op *op, const nt_pass *pass)
+static nt_status mask_forward(nt_op *op, const nt_pass *pass)
 {
     (void)pass;
-    NT_TRY(run(op, op->y.data, op->x[0].data));
-    return NT_OK;
+    return run(op, op->y.data, op->x[0].data);
 }
 
-static nt_status dropout_backward(nt_op *op, const nt_pass *pass)
+static nt_status mask_backward(nt_op *op, const nt_pass *pass)
 {
     (void)pass;
-    if (op->need_dx[0]) NT_TRY(run(op, op->dx[0].data, op->dy.data));
-    return NT_OK;
+    if (!op->need_dx[0]) return NT_OK;
+    return run(op, op->dx[0].data, op->dy.data);
 }
 
 const nt_op_impl nt_cuda_dropout = {
     .kind = "dropout",
-    .create = dropout_create,
-    .forward = dropout_forward,
-    .backward = dropout_backward,
+    .create = mask_create,
+    .forward = mask_forward,
+    .backward = mask_backward,
+};
+
+const nt_op_impl nt_cuda_stochastic_depth = {
+    .kind = "stochastic_depth",
+    .create = mask_create,
+    .forward = mask_forward,
+    .backward = mask_backward,
 };
