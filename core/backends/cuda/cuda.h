@@ -70,6 +70,10 @@ static inline nt_cuda *nt_cuda_of(const nt_op *op)
     X(prelu)                                                                                                 \
     X(softmax)                                                                                               \
     X(log_softmax)                                                                                           \
+    X(embedding)                                                                                             \
+    X(position_embedding)                                                                                    \
+    X(class_token)                                                                                           \
+    X(multihead_attention)                                                                                   \
     X(head)                                                                                                  \
     X(total_loss)                                                                                            \
     X(mse)                                                                                                   \
