@@ -574,3 +574,37 @@ void nt_model_print(const nt_model *model, FILE *out)
     fprintf(out, "%-24s %-16s %-16s %12lld %14lld\n", "total", "", "", (long long)nt_model_n_params(model),
             (long long)nt_model_flops(model));
 }
+
+/* What a node is filled with: parameters stand out, losses and the input, too. */
+static const char *dot_colour(const nt_layer *layer)
+{
+    if (layer->n_inputs == 0) return "#d9ead3";
+    if (layer->ops->is_loss) return "#f4cccc";
+    return layer_params(layer) > 0 ? "#cfe2f3" : "#ffffff";
+}
+
+static void dot_node(const nt_model *model, int index, FILE *out)
+{
+    const nt_layer *layer = &model->layer[index];
+    const long long n_params = (long long)layer_params(layer);
+    char shape[NT_SHAPE_TEXT_BYTES];
+    fprintf(out, "  n%d [label=\"%s\\n%s\\n%s", index, layer->name, layer->ops->section.name,
+            nt_shape_text(layer->out, shape));
+    if (n_params > 0) fprintf(out, "\\n%lld parameters", n_params);
+    fprintf(out, "\", fillcolor=\"%s\"%s];\n", dot_colour(layer),
+            index == model->output ? ", penwidth=2" : "");
+}
+
+void nt_model_dot(const nt_model *model, FILE *out)
+{
+    fprintf(out, "digraph model {\n"
+                 "  node [shape=box, style=\"filled,rounded\", fontname=\"sans-serif\", fontsize=10];\n"
+                 "  edge [arrowsize=0.6];\n");
+    for (int i = 0; i < model->n_layers; i++)
+        dot_node(model, i, out);
+    for (int i = 0; i < model->n_layers; i++)
+        for (int k = 0; k < model->layer[i].n_inputs; k++)
+            if (model->layer[i].input[k] != NT_NODE_TARGET)
+                fprintf(out, "  n%d -> n%d;\n", model->layer[i].input[k], i);
+    fprintf(out, "}\n");
+}

@@ -74,4 +74,8 @@ int nt_model_find(const nt_model *model, const char *name);
 /* A printed table: name, type, output shape, parameters, FLOPs. */
 void nt_model_print(const nt_model *model, FILE *out);
 
+/* The same as a drawing for graphviz: `nntrain check --dot cfg.ini | dot -Tsvg -o model.svg`. The output's
+ * node has a thick line. */
+void nt_model_dot(const nt_model *model, FILE *out);
+
 #endif

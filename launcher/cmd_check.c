@@ -9,7 +9,7 @@
 
 #include "core/log.h"
 
-#define USAGE "nntrain check cfg.ini [section.key=value ...] [--ranks N]"
+#define USAGE "nntrain check cfg.ini [section.key=value ...] [--ranks N] [--dot]"
 
 static void print_line(const char *text)
 {
@@ -55,7 +55,9 @@ static nt_status print_plan(nt_session *session, int64_t n_ranks)
 static nt_status check_run(nt_session *session, int argc, char **argv)
 {
     int64_t n_ranks = 0;
-    const nt_flag flags[] = {{"ranks", NT_FLAG_INT, &n_ranks, "plan for so many ranks"}};
+    bool dot = false;
+    const nt_flag flags[] = {{"ranks", NT_FLAG_INT, &n_ranks, "plan for so many ranks"},
+                             {"dot", NT_FLAG_BOOL, &dot, "only draw the graph, in graphviz's language"}};
     const nt_syntax syntax = {USAGE, 1, 1, true, flags, NT_N_ELEMS(flags)};
     NT_TRY(nt_session_begin(session, argc, argv, &syntax));
     NT_TRY(nt_session_configure(session));
@@ -63,6 +65,10 @@ static nt_status check_run(nt_session *session, int argc, char **argv)
     NT_TRY(nt_session_open_data(session, true));
     NT_TRY(nt_session_agree(session, read_one_batch(session)));
     NT_TRY(nt_session_open_model(session));
+    if (dot) {
+        if (nt_session_is_root(session)) nt_model_dot(session->model, stdout);
+        return NT_OK;
+    }
     NT_TRY(nt_session_open_backend_or_cpu(session));
     if (n_ranks > 0) NT_TRY(nt_session_agree(session, pretend_ranks(session, n_ranks)));
     NT_TRY(nt_session_build(session, true, NULL));

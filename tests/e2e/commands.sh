@@ -26,6 +26,11 @@ says 'without reuse'
 says 'bucket'
 [ ! -e run ] || fail "check has made the run folder"
 expect 0 ranks 2 check cfg.ini
+expect 0 nntrain check cfg.ini --dot
+says '^digraph model {'
+says 'n1 .label="conv.nconv2d.n4x4x4.n'
+says '^  n0 -> n1;'
+does_not_say 'bucket'
 expect 0 nntrain check cfg.ini --ranks 8
 expect 78 nntrain check cfg.ini --ranks 800
 
