@@ -2,8 +2,11 @@
  * that is one phase older than its step harms nobody. */
 #include "core/phase.h"
 
+#include "core/clock.h"
+
 #include <stdatomic.h>
 #include <stddef.h>
+#include <string.h>
 
 static struct {
     _Atomic(const char *) name;
@@ -13,6 +16,40 @@ static struct {
     void (*hook)(const nt_phase *here); /* of the main thread */
 } here = {.name = "start", .step = -1};
 
+/* Of the main thread: what it did since the last nt_phase_take_times, and since when it does what it does. */
+static struct {
+    nt_phase_time phase[NT_MAX_PHASES];
+    int n;
+    double since;
+} spent;
+
+/* Names are constants, but not every file has the same copy of them. */
+static nt_phase_time *time_of(const char *name)
+{
+    for (int i = 0; i < spent.n; i++)
+        if (spent.phase[i].name == name || strcmp(spent.phase[i].name, name) == 0) return &spent.phase[i];
+    if (spent.n == NT_MAX_PHASES) return &spent.phase[NT_MAX_PHASES - 1];
+    spent.phase[spent.n] = (nt_phase_time){.name = name};
+    return &spent.phase[spent.n++];
+}
+
+static void count_time(void)
+{
+    double now = nt_clock_s();
+    if (spent.since > 0)
+        time_of(atomic_load_explicit(&here.name, memory_order_relaxed))->seconds += now - spent.since;
+    spent.since = now;
+}
+
+int nt_phase_take_times(nt_phase_time times[NT_MAX_PHASES])
+{
+    count_time();
+    int n = spent.n;
+    memcpy(times, spent.phase, sizeof spent.phase);
+    spent.n = 0;
+    return n;
+}
+
 static void call_hook(void)
 {
     nt_phase phase = nt_phase_get();
@@ -21,6 +58,7 @@ static void call_hook(void)
 
 static void phase_set(const char *name, bool waits)
 {
+    count_time();
     atomic_store_explicit(&here.name, name, memory_order_relaxed);
     atomic_store_explicit(&here.waits, waits, memory_order_relaxed);
     nt_phase_tick();

@@ -27,6 +27,18 @@ void nt_phase_wait(const char *name);
 /* Progress within the same phase (a batch of an evaluation, a file of an import). */
 void nt_phase_tick(void);
 
+/* Seconds that the main thread spent in a phase. */
+typedef struct nt_phase_time {
+    const char *name;
+    double seconds;
+} nt_phase_time;
+
+#define NT_MAX_PHASES 32
+
+/* The phases entered since the last call, in the order of their first entry, with the time spent in each; how
+ * many. Main thread only. Where there are more than NT_MAX_PHASES, the last one holds the rest. */
+int nt_phase_take_times(nt_phase_time times[NT_MAX_PHASES]);
+
 /* From any thread; the fields are read one by one. */
 nt_phase nt_phase_get(void);
 

@@ -1,4 +1,4 @@
-/* Both files are opened twice: once to cut off what lies past the resumed step, then to append for ever. */
+/* The files are opened twice: once to cut off what lies past the resumed step, then to append for ever. */
 #include "launcher/metrics.h"
 
 #include "core/log.h"
@@ -14,17 +14,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define CSV_HEADER "step,epoch,split,loss,accuracy,lr,grad_norm,samples_per_s\n"
-#define LINE_BYTES 512
-#define N_VALUES   5 /* of a row */
+#define CSV_HEADER   "step,epoch,split,loss,accuracy,lr,grad_norm,samples_per_s\n"
+#define TIMES_HEADER "step,phase,seconds\n"
+#define LINE_BYTES   512
+#define N_VALUES     5 /* of a row */
 
 struct nt_metrics {
-    int json, csv;     /* file descriptors */
-    nt_events *events; /* NULL: none are wanted */
+    int json, csv, times; /* file descriptors */
+    nt_events *events;    /* NULL: none are wanted */
     bool said_lost;
 };
 
-/* The step of a line of either file; false if the line does not begin like one of ours. */
+/* The step of a line of any of the files; false if the line does not begin like one of ours. */
 static bool line_step(const char *line, int64_t *step)
 {
     static const char json_start[] = "{\"step\": ";
@@ -44,7 +45,7 @@ static nt_status kept_bytes(FILE *file, int64_t step, off_t *kept)
     int64_t line_at;
     *kept = 0;
     while ((n = getline(&line, &cap, file)) > 0) {
-        bool is_header = *kept == 0 && strcmp(line, CSV_HEADER) == 0;
+        bool is_header = *kept == 0 && (strcmp(line, CSV_HEADER) == 0 || strcmp(line, TIMES_HEADER) == 0);
         if (line[n - 1] != '\n' || (!is_header && (!line_step(line, &line_at) || line_at > step))) break;
         *kept += n;
     }
@@ -107,9 +108,10 @@ nt_status nt_metrics_open(nt_metrics **out, const char *dir, int64_t step, bool 
 {
     nt_metrics *metrics = calloc(1, sizeof *metrics);
     NT_CHECK_ALLOC(metrics, sizeof *metrics);
-    metrics->json = metrics->csv = -1;
+    metrics->json = metrics->csv = metrics->times = -1;
     nt_status status = open_one(&metrics->json, dir, "metrics.jsonl", step);
     if (status == NT_OK) status = open_one(&metrics->csv, dir, "metrics.csv", step);
+    if (status == NT_OK) status = open_one(&metrics->times, dir, "times.csv", step);
     if (status == NT_OK && tensorboard) status = nt_events_open(&metrics->events, dir, step);
     if (status != NT_OK) {
         nt_metrics_close(metrics);
@@ -117,6 +119,8 @@ nt_status nt_metrics_open(nt_metrics **out, const char *dir, int64_t step, bool 
     }
     if (lseek(metrics->csv, 0, SEEK_END) == 0)
         append_line(metrics, metrics->csv, CSV_HEADER, sizeof CSV_HEADER - 1);
+    if (lseek(metrics->times, 0, SEEK_END) == 0)
+        append_line(metrics, metrics->times, TIMES_HEADER, sizeof TIMES_HEADER - 1);
     *out = metrics;
     return NT_OK;
 }
@@ -171,9 +175,21 @@ void nt_metrics_write(nt_metrics *metrics, const nt_metrics_row *row)
     write_events(metrics, row, key, value, N_VALUES);
 }
 
+void nt_metrics_write_times(nt_metrics *metrics, int64_t step, const nt_phase_time *times, int n)
+{
+    char line[LINE_BYTES];
+    for (int i = 0; i < n; i++) {
+        int n_bytes =
+            snprintf(line, sizeof line, "%lld,%s,%.6f\n", (long long)step, times[i].name, times[i].seconds);
+        append_line(metrics, metrics->times, line, (size_t)n_bytes);
+    }
+}
+
 void nt_metrics_sync(nt_metrics *metrics)
 {
-    if ((fdatasync(metrics->json) != 0 || fdatasync(metrics->csv) != 0) && !metrics->said_lost) {
+    bool failed = fdatasync(metrics->json) != 0 || fdatasync(metrics->csv) != 0;
+    failed |= fdatasync(metrics->times) != 0;
+    if (failed && !metrics->said_lost) {
         nt_warn("metrics could not be made durable: %s", strerror(errno));
         metrics->said_lost = true;
     }
@@ -184,6 +200,7 @@ void nt_metrics_close(nt_metrics *metrics)
     if (!metrics) return;
     if (metrics->json >= 0) close(metrics->json);
     if (metrics->csv >= 0) close(metrics->csv);
+    if (metrics->times >= 0) close(metrics->times);
     nt_events_close(metrics->events);
     free(metrics);
 }

@@ -1,4 +1,5 @@
-/* metrics.jsonl and metrics.csv of a run folder: one line per row, the same fields in both.
+/* metrics.jsonl and metrics.csv of a run folder: one line per row, the same fields in both. times.csv: where
+ * the seconds went.
  *
  * A line reaches each file by a single write to an O_APPEND file, or not at all (a short write is taken
  * back), so a reader never sees half a row. After a resume nothing is there twice: opening cuts off every row
@@ -7,6 +8,7 @@
 #ifndef NT_LAUNCHER_METRICS_H
 #define NT_LAUNCHER_METRICS_H
 
+#include "core/phase.h"
 #include "core/status.h"
 
 #include <stdint.h>
@@ -26,6 +28,9 @@ typedef struct nt_metrics_row {
 NT_MUST nt_status nt_metrics_open(nt_metrics **out, const char *dir, int64_t step, bool tensorboard);
 
 void nt_metrics_write(nt_metrics *metrics, const nt_metrics_row *row);
+
+/* What rank 0 did since the last such call: rows `step,phase,seconds` of times.csv. */
+void nt_metrics_write_times(nt_metrics *metrics, int64_t step, const nt_phase_time *times, int n);
 
 /* Makes all rows so far durable: called before a checkpoint says that their steps are done. */
 void nt_metrics_sync(nt_metrics *metrics);

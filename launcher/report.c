@@ -105,6 +105,14 @@ void nt_reporter_epoch(nt_reporter *report, const nt_step_report *step)
                                                         .samples_per_s = rate});
     report->epoch_seconds = 0;
     report->epoch_samples = 0;
+    nt_reporter_times(report, step->step);
+}
+
+void nt_reporter_times(nt_reporter *report, int64_t step)
+{
+    nt_phase_time times[NT_MAX_PHASES];
+    if (!report->metrics) return;
+    nt_metrics_write_times(report->metrics, step, times, nt_phase_take_times(times));
 }
 
 void nt_reporter_valid(nt_reporter *report, int64_t step, const nt_loss_sum *sum)

@@ -34,6 +34,9 @@ void nt_reporter_step(nt_reporter *report, const nt_step_report *step);
 /* After an epoch's last step. */
 void nt_reporter_epoch(nt_reporter *report, const nt_step_report *step);
 
+/* Where the time went since the last call (core/phase.h); also called by nt_reporter_epoch. */
+void nt_reporter_times(nt_reporter *report, int64_t step);
+
 /* After an evaluation of the valid part at `step`. */
 void nt_reporter_valid(nt_reporter *report, int64_t step, const nt_loss_sum *sum);
 

@@ -279,6 +279,7 @@ static nt_status train(run *r)
         NT_TRY(take_step(r));
         NT_TRY(do_what_is_due(r));
     }
+    nt_reporter_times(&r->report, r->position.step);
     return NT_OK;
 }
 
