@@ -7,19 +7,11 @@
 #include <unistd.h>
 
 extern const nt_command nt_cmd_train, nt_cmd_check, nt_cmd_eval, nt_cmd_predict, nt_cmd_import,
-    nt_cmd_inspect, nt_cmd_export, nt_cmd_bench, nt_cmd_help, nt_cmd_version;
+    nt_cmd_inspect, nt_cmd_export, nt_cmd_report, nt_cmd_bench, nt_cmd_help, nt_cmd_version;
 
-const nt_command *const nt_commands[] = {&nt_cmd_train,
-                                         &nt_cmd_check,
-                                         &nt_cmd_eval,
-                                         &nt_cmd_predict,
-                                         &nt_cmd_import,
-                                         &nt_cmd_inspect,
-                                         &nt_cmd_export,
-                                         &nt_cmd_bench,
-                                         &nt_cmd_help,
-                                         &nt_cmd_version,
-                                         NULL};
+const nt_command *const nt_commands[] = {&nt_cmd_train,  &nt_cmd_check,   &nt_cmd_eval,    &nt_cmd_predict,
+                                         &nt_cmd_import, &nt_cmd_inspect, &nt_cmd_export,  &nt_cmd_report,
+                                         &nt_cmd_bench,  &nt_cmd_help,    &nt_cmd_version, NULL};
 
 #define N_COMMANDS ((int)(sizeof nt_commands / sizeof *nt_commands) - 1)
 

@@ -1,0 +1,169 @@
+/* Lines are cut at commas in place; an empty field is a value that the row does not have. */
+#include "launcher/history.h"
+
+#include "core/config.h"
+#include "core/text.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define N_FIELDS (3 + NT_HISTORY_VALUES)
+
+/* Cuts `line` at commas; the number of fields, at most `max` of which are kept. */
+static int cut(char *line, char **field, int max)
+{
+    int n = 0;
+    line[strcspn(line, "\r\n")] = '\0';
+    for (char *at = line; at; n++) {
+        char *comma = strchr(at, ',');
+        if (comma) *comma = '\0';
+        if (n < max) field[n] = at;
+        at = comma ? comma + 1 : NULL;
+    }
+    return n;
+}
+
+static bool parse_row(char *line, nt_history_row *row)
+{
+    char *field[N_FIELDS];
+    if (cut(line, field, N_FIELDS) != N_FIELDS) return false;
+    if (!nt_text_to_int(field[0], &row->step) || !nt_text_to_int(field[1], &row->epoch)) return false;
+    if (strlen(field[2]) >= sizeof row->split) return false;
+    snprintf(row->split, sizeof row->split, "%s", field[2]);
+    for (int i = 0; i < NT_HISTORY_VALUES; i++) {
+        row->value[i] = NAN; /* also for what is not finite: there is nowhere to draw it */
+        double value;
+        if (nt_text_to_float(field[3 + i], &value)) row->value[i] = value;
+    }
+    return true;
+}
+
+static nt_status add_row(nt_history *history, const nt_history_row *row)
+{
+    const int64_t n = history->n_rows;
+    if ((n & (n - 1)) == 0) { /* the capacity is the next power of 2 */
+        size_t n_bytes = (size_t)(n ? 2 * n : 1) * sizeof *row;
+        nt_history_row *grown = realloc(history->row, n_bytes);
+        NT_CHECK_ALLOC(grown, n_bytes);
+        history->row = grown;
+    }
+    history->row[history->n_rows++] = *row;
+    return NT_OK;
+}
+
+static nt_status take_metrics_line(nt_history *history, char *line)
+{
+    nt_history_row row;
+    if (!parse_row(line, &row)) {
+        history->n_bad_lines++;
+        return NT_OK;
+    }
+    NT_TRY(add_row(history, &row));
+    return NT_OK;
+}
+
+static nt_status take_times_line(nt_history *history, char *line)
+{
+    char *field[3];
+    int64_t step;
+    double seconds;
+    bool good = cut(line, field, 3) == 3 && nt_text_to_int(field[0], &step) &&
+                nt_text_to_float(field[2], &seconds) && strlen(field[1]) < sizeof history->time[0].phase;
+    if (!good) {
+        history->n_bad_lines++;
+        return NT_OK;
+    }
+    int i = 0;
+    while (i < history->n_times && strcmp(history->time[i].phase, field[1]) != 0)
+        i++;
+    if (i == (int)NT_N_ELEMS(history->time)) return NT_OK;
+    if (i == history->n_times) {
+        snprintf(history->time[i].phase, sizeof history->time[i].phase, "%s", field[1]);
+        history->n_times++;
+    }
+    history->time[i].seconds += seconds;
+    return NT_OK;
+}
+
+/* All lines but the header to `take`. */
+static nt_status read_lines(nt_history *history, FILE *file, nt_status (*take)(nt_history *, char *))
+{
+    char *line = NULL;
+    size_t cap = 0;
+    nt_status status = NT_OK;
+    bool header = true;
+    while (status == NT_OK && getline(&line, &cap, file) > 0) {
+        if (!header) status = take(history, line);
+        header = false;
+    }
+    free(line);
+    NT_TRY(status);
+    NT_CHECK(!ferror(file), NT_ERR_IO, "cannot read the metrics: %s", strerror(errno));
+    return NT_OK;
+}
+
+static nt_status read_file(nt_history *history, const char *dir, const char *name, bool needed,
+                           nt_status (*take)(nt_history *, char *))
+{
+    char path[PATH_MAX];
+    NT_CHECK(snprintf(path, sizeof path, "%s/%s", dir, name) < (int)sizeof path, NT_ERR_NO_INPUT,
+             "the path of the run folder is too long: '%s'", dir);
+    FILE *file = fopen(path, "re");
+    if (!file && !needed) return NT_OK;
+    NT_CHECK(file, NT_ERR_NO_INPUT,
+             "cannot read '%s': %s; a run folder is wanted, as 'nntrain cfg.ini' makes it", path,
+             strerror(errno));
+    nt_status status = read_lines(history, file, take);
+    fclose(file);
+    NT_TRY(status);
+    return NT_OK;
+}
+
+static int by_seconds(const void *a, const void *b)
+{
+    const nt_history_time *x = a, *y = b;
+    return (x->seconds < y->seconds) - (x->seconds > y->seconds);
+}
+
+nt_status nt_history_load(nt_history *history, const char *dir)
+{
+    *history = (nt_history){0};
+    nt_status status = read_file(history, dir, "metrics.csv", true, take_metrics_line);
+    if (status == NT_OK) status = read_file(history, dir, "times.csv", false, take_times_line);
+    if (status != NT_OK) nt_history_free(history);
+    NT_TRY(status);
+    qsort(history->time, (size_t)history->n_times, sizeof history->time[0], by_seconds);
+    return NT_OK;
+}
+
+void nt_history_free(nt_history *history)
+{
+    free(history->row);
+    *history = (nt_history){0};
+}
+
+nt_status nt_history_curve(const nt_history *history, const char *split, int value, double **x, double **y,
+                           int64_t *n)
+{
+    *x = *y = NULL;
+    *n = 0;
+    if (history->n_rows == 0) return NT_OK;
+    size_t n_bytes = 2 * (size_t)history->n_rows * sizeof **x;
+    *x = malloc(n_bytes);
+    NT_CHECK_ALLOC(*x, n_bytes);
+    *y = *x + history->n_rows;
+    for (int64_t i = 0; i < history->n_rows; i++) {
+        const nt_history_row *row = &history->row[i];
+        if (strcmp(row->split, split) != 0 || isnan(row->value[value])) continue;
+        (*x)[*n] = (double)row->step;
+        (*y)[(*n)++] = row->value[value];
+    }
+    if (*n > 0) return NT_OK;
+    free(*x);
+    *x = *y = NULL;
+    return NT_OK;
+}

@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# nntrain report: one page that needs nothing else, the same on one rank and on two, safe against names and
+# values that are HTML, and still made where the data or the checkpoints are gone.
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+digits=$source_dir/datasets/digits.h5
+small_config cfg.ini 2
+
+# holds FILE TEXT / lacks FILE TEXT (extended regular expressions)
+holds() { grep -qE -e "$2" "$1" || fail "$1 lacks '$2'"; }
+lacks() { ! grep -qE -e "$2" "$1" || fail "$1 holds '$2'"; }
+
+# classes
+expect 0 nntrain "$source_dir/launcher/examples/digits.ini" data.file="$digits" run.epochs=2 run.output=d run.log_every=5
+grep -q '^step,phase,seconds$' d/times.csv || fail "times.csv has no header"
+for phase in data forward backward evaluation checkpoint; do
+    grep -q ",$phase,0*[0-9.]*[1-9]" d/times.csv || fail "times.csv knows no $phase"
+done
+expect 0 nntrain report d
+says 'd/report.html'
+expect 0 ranks 2 report d --output two.html
+for page in d/report.html two.html; do
+    lacks $page '<script|<link|https?:|src="[^d]|url\('
+    holds $page '<h1>d</h1>'
+    holds $page 'Confusion'
+    holds $page 'The worst mistakes'
+    holds $page 'data:image/png;base64,iVBORw0KGgo'
+    holds $page 'Where the time went'
+    holds $page 'optimizer'
+    [ "$(grep -c '<svg' $page)" = 5 ] || fail "$page: not 5 charts"
+done
+accuracy=$(grep -oE '[0-9]+ of 360 right' d/report.html)
+expect 0 nntrain eval "$source_dir/launcher/examples/digits.ini" data.file="$digits" run.output=d
+says "${accuracy% of 360 right} right"
+diff <(grep -oE '#[0-9]+: .*taken for [0-9a-z]+' d/report.html) <(grep -oE '#[0-9]+: .*taken for [0-9a-z]+' two.html) >/dev/null ||
+    fail "the mistakes of one rank and of two differ"
+
+# rows: values, and a configuration that is HTML
+awk 'BEGIN { for (i = 0; i < 64; i++) printf "%g,%g,%g\n", i / 64, (i * 7 % 64) / 64, i / 64 + 0.5 }' >rows.csv
+expect 0 nntrain import csv rows.csv rows.h5 --targets 1 --test-rows 16
+cat >v.ini <<'END'
+[run]
+output = v
+epochs = 2
+name = a
+[data]
+file = rows.h5, <script>alert(1)<.h5
+[layer fc]
+type = linear
+units = 1
+[loss]
+type = mse
+END
+expect 66 nntrain v.ini
+sed -i 's/, <script.*//' v.ini
+expect 0 nntrain v.ini
+cp -r v gone
+printf '[data]\nfile = <script>alert("1")</script>.h5\n[layer fc]\ntype = linear\nunits = 1\n[loss]\ntype = mse\n' >gone/config.ini
+expect 0 nntrain report v
+holds v/report.html 'Predicted against true'
+holds v/report.html 'The samples furthest off'
+expect 0 nntrain report gone
+says 'curves only'
+lacks gone/report.html '<script'
+holds gone/report.html '&#60;script&#62;alert'
+holds gone/report.html 'Nothing was evaluated'
+holds gone/report.html '<polyline'
+
+# torn and foreign lines do not count, and are said
+printf 'x,y\n3,1,tr' >>v/metrics.csv
+expect 0 nntrain report v
+holds v/report.html '2 lines of the metrics could not be read'
+rm -r v/checkpoints
+expect 0 nntrain report v
+holds v/report.html 'Nothing was evaluated'
+
+# mistakes of users
+expect 66 nntrain report nowhere
+expect 2 nntrain report v.ini
+says 'is not a folder'
+mkdir empty
+expect 66 nntrain report empty
+says 'is not the folder of a run'
+expect 73 nntrain report d --output two.html
+says 'force'
+expect 0 nntrain report d --output two.html --force
+expect 73 nntrain report d --output no/such/folder.html
