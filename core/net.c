@@ -64,6 +64,8 @@ struct nt_net {
     stat_pair *stat;
     int n_squares;
     struct sums *sums; /* backend memory */
+    double *idle;      /* backend memory: zeros for pass->sum, of the widest batchnorm */
+    size_t idle_bytes;
     const nt_net_step *step_in_ops;
     nt_plan *last; /* plan of the last forward */
     bool last_has_loss;
@@ -109,6 +111,7 @@ void nt_net_destroy(nt_net *net)
     nt_backend_free(net->backend, net->activations, net->activation_bytes);
     nt_backend_free(net->backend, net->scratch, net->scratch_bytes);
     nt_backend_free(net->backend, net->sums, sums_bytes(net));
+    nt_backend_free(net->backend, net->idle, net->idle_bytes);
     nt_backend_free(net->backend, net->input.data, net->input.n_bytes);
     nt_backend_free(net->backend, net->target.data, net->target.n_bytes);
     free(net->plan);
@@ -219,6 +222,8 @@ static void list_stats(nt_net *net)
         if (slot->role != NT_PARAM_STAT || slot->param != NT_BN_MEAN) continue;
         const nt_layer *layer = &net->model->layer[slot->layer];
         const nt_batchnorm_options *options = layer->options;
+        size_t n_bytes = (size_t)nt_batchnorm_forward_sums(layer->out.dim[0]) * sizeof(double);
+        if (n_bytes > net->idle_bytes) net->idle_bytes = n_bytes;
         net->stat[net->n_stats++] =
             (stat_pair){.mean = s,
                         .var = s + 1,
@@ -258,6 +263,7 @@ static nt_status allocate_arenas(nt_net *net)
     NT_TRY(nt_backend_alloc(net->backend, (void **)&net->activations, net->activation_bytes));
     NT_TRY(nt_backend_alloc(net->backend, (void **)&net->scratch, net->scratch_bytes));
     NT_TRY(nt_backend_alloc(net->backend, (void **)&net->sums, sums_bytes(net)));
+    NT_TRY(nt_backend_alloc(net->backend, (void **)&net->idle, net->idle_bytes));
     return NT_OK;
 }
 
@@ -556,6 +562,39 @@ nt_status nt_net_backward(nt_net *net, const nt_pass *pass, nt_ready_fn ready, v
     for (int i = plan->n_ops - 1; i > 0; i--) {
         NT_TRY(run_backward(net, i, pass));
         NT_TRY(run_sums(net, plan, i, &sum));
+        NT_TRY(report_ready(net, i, &slot, ready, arg));
+    }
+    return NT_OK;
+}
+
+/* --- a part without samples --- */
+
+static nt_status sum_zeros(const nt_net *net, const nt_pass *pass, int64_t n)
+{
+    if (!pass->sum) return NT_OK;
+    NT_TRY(nt_backend_zero(net->backend, net->idle, (size_t)n * sizeof *net->idle));
+    NT_TRY(pass->sum(pass->sum_arg, net->idle, n));
+    return NT_OK;
+}
+
+nt_status nt_net_idle_forward(nt_net *net, const nt_pass *pass)
+{
+    for (int i = 0; i < net->model->n_layers; i++) {
+        const nt_layer *layer = &net->model->layer[i];
+        if (nt_layer_is_batchnorm(layer))
+            NT_TRY(sum_zeros(net, pass, nt_batchnorm_forward_sums(layer->out.dim[0])));
+    }
+    return NT_OK;
+}
+
+nt_status nt_net_idle_backward(nt_net *net, const nt_pass *pass, nt_ready_fn ready, void *arg)
+{
+    int slot = 0;
+    if (!pass->accumulate) NT_TRY(nt_net_zero_grads(net));
+    for (int i = net->model->n_layers - 1; i > 0; i--) {
+        const nt_layer *layer = &net->model->layer[i];
+        if (nt_layer_is_batchnorm(layer))
+            NT_TRY(sum_zeros(net, pass, nt_batchnorm_backward_sums(layer->out.dim[0])));
         NT_TRY(report_ready(net, i, &slot, ready, arg));
     }
     return NT_OK;

@@ -35,7 +35,7 @@ typedef struct nt_slot {
 
 /* A batch on the host. Memory must live until the pass that uses it is over (nt_net_sync). */
 typedef struct nt_batch {
-    int64_t n;             /* samples; a plan for (mode, n) must exist; 0 is not allowed */
+    int64_t n;             /* samples; a plan for (mode, n) must exist; 0: only for dist/step.h */
     const void *x;         /* (n, ...) plain, spec.x_dtype */
     const void *target;    /* int32 (n) or float32 (n, K); may be NULL in NT_MODE_EVAL: no loss then */
     const int64_t *sample; /* (n) dataset indices */
@@ -73,6 +73,12 @@ typedef nt_status (*nt_ready_fn)(void *arg, int64_t begin, int64_t end);
 
 /* Backward of the last NT_MODE_TRAIN forward with the same pass. ready may be NULL. */
 NT_MUST nt_status nt_net_backward(nt_net *net, const nt_pass *pass, nt_ready_fn ready, void *arg);
+
+/* The passes of a part of a batch that has no samples while others, elsewhere, have some: takes part in
+ * pass->sum with zeros as often as a net with samples does, adds nothing to the gradients (which are zeroed
+ * unless pass->accumulate), and reports them in the same order. */
+NT_MUST nt_status nt_net_idle_forward(nt_net *net, const nt_pass *pass);
+NT_MUST nt_status nt_net_idle_backward(nt_net *net, const nt_pass *pass, nt_ready_fn ready, void *arg);
 
 /* Losses of the last forward; waits for the device. */
 NT_MUST nt_status nt_net_loss(nt_net *net, nt_loss_sum *out);

@@ -31,6 +31,11 @@ typedef struct nt_pass {
     int64_t epoch;
     const int64_t
         *sample; /* (N) dataset index of each row; with seed, epoch and op->id the key of dropout masks */
+    /* Sums n numbers in backend memory, in place, over all parts of the batch that are computed elsewhere at
+     * the same time; it comes after the work given so far and before what is given later. For statistics of
+     * the batch: who calls it does so whatever its data (core/moments.h). NULL: this part is all there is. */
+    nt_status (*sum)(void *arg, double *values, int64_t n);
+    void *sum_arg;
 } nt_pass;
 
 /* Flags that create() sets for the memory plan. */

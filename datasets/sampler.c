@@ -15,6 +15,7 @@
 
 struct nt_sampler {
     int64_t n_samples, batch, n_batches;
+    int n_pieces;
     bool shuffle;
     uint64_t seed;
     int64_t epoch;    /* whose permutation `order` holds; -1: none yet */
@@ -49,6 +50,7 @@ nt_status nt_sampler_create(nt_sampler **out, int64_t n_samples, int64_t batch, 
     *sampler = (nt_sampler){.n_samples = n_samples,
                             .batch = batch,
                             .n_batches = full + (rest > 0 && (full == 0 || !drop_last)),
+                            .n_pieces = 1,
                             .shuffle = shuffle,
                             .seed = seed,
                             .epoch = -1};
@@ -125,21 +127,55 @@ static void turn_to_epoch(nt_sampler *sampler, int64_t epoch)
     sampler->epoch = epoch;
 }
 
-int64_t nt_sampler_slice_size(const nt_sampler *sampler, int64_t index, int rank, int size)
+void nt_sampler_cut_pieces(nt_sampler *sampler, int n)
+{
+    sampler->n_pieces = n;
+}
+
+/* This rank's part [*begin, *end) of piece `piece` of a batch, counted within the batch. */
+static void find_part(const nt_sampler *sampler, int64_t index, int piece, int rank, int size, int64_t *begin,
+                      int64_t *end)
+{
+    int64_t first, stop;
+    nt_part(nt_sampler_batch_size(sampler, index), piece, sampler->n_pieces, &first, &stop);
+    nt_part(stop - first, rank, size, begin, end);
+    *begin += first;
+    *end += first;
+}
+
+int64_t nt_sampler_piece_size(const nt_sampler *sampler, int64_t index, int piece, int rank, int size,
+                              int64_t *all)
 {
     int64_t begin, end;
-    nt_part(nt_sampler_batch_size(sampler, index), rank, size, &begin, &end);
+    nt_part(nt_sampler_batch_size(sampler, index), piece, sampler->n_pieces, &begin, &end);
+    *all = end - begin;
+    find_part(sampler, index, piece, rank, size, &begin, &end);
     return end - begin;
+}
+
+int64_t nt_sampler_slice_size(const nt_sampler *sampler, int64_t index, int rank, int size)
+{
+    int64_t n = 0, all;
+    for (int i = 0; i < sampler->n_pieces; i++)
+        n += nt_sampler_piece_size(sampler, index, i, rank, size, &all);
+    return n;
+}
+
+static int64_t sample_at(const nt_sampler *sampler, int64_t i)
+{
+    if (sampler->order) return (int64_t)sampler->order[i];
+    return sampler->order8 ? (int64_t)sampler->order8[i] : i;
 }
 
 int64_t nt_sampler_slice(nt_sampler *sampler, int64_t epoch, int64_t index, int rank, int size, int64_t *out)
 {
-    int64_t begin, end, base = index * sampler->batch;
-    nt_part(nt_sampler_batch_size(sampler, index), rank, size, &begin, &end);
-    if (sampler->shuffle && end > begin) turn_to_epoch(sampler, epoch);
-    for (int64_t i = begin; i < end; i++)
-        out[i - begin] = sampler->order    ? (int64_t)sampler->order[base + i]
-                         : sampler->order8 ? (int64_t)sampler->order8[base + i]
-                                           : base + i;
-    return end - begin;
+    int64_t n = 0, begin, end, base = index * sampler->batch;
+    if (sampler->shuffle && nt_sampler_slice_size(sampler, index, rank, size) > 0)
+        turn_to_epoch(sampler, epoch);
+    for (int piece = 0; piece < sampler->n_pieces; piece++) {
+        find_part(sampler, index, piece, rank, size, &begin, &end);
+        for (int64_t i = begin; i < end; i++)
+            out[n++] = sample_at(sampler, base + i);
+    }
+    return n;
 }

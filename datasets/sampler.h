@@ -23,15 +23,24 @@ NT_MUST nt_status nt_sampler_create(nt_sampler **out, int64_t n_samples, int64_t
                                     bool drop_last, uint64_t seed);
 void nt_sampler_destroy(nt_sampler *sampler);
 
+/* Cuts each batch into n pieces first and every piece over the ranks: then the ranks' parts of a piece are,
+ * laid end to end, the piece of one rank. 1, the default: over the ranks alone. */
+void nt_sampler_cut_pieces(nt_sampler *sampler, int n);
+
 int64_t nt_sampler_batches(const nt_sampler *sampler); /* per epoch */
 int64_t nt_sampler_batch_size(const nt_sampler *sampler,
                               int64_t index); /* global samples of batch `index` of an epoch */
 
 /* This rank's slice of global batch `index` of `epoch`: dataset indices into out (at least the slice's size);
- * returns their number, which may be 0. Parts are nt_part-wise: sizes differ by at most one. Fisher-Yates
+ * returns their number, which may be 0. Parts are nt_part-wise, of the batch or of its pieces. Fisher-Yates
  * with NT_RNG_SHUFFLE; the permutation of an epoch is kept until another epoch is asked for. Not thread-safe.
  */
 int64_t nt_sampler_slice(nt_sampler *sampler, int64_t epoch, int64_t index, int rank, int size, int64_t *out);
+
+/* This rank's part of one of the pieces (nt_sampler_cut_pieces): how many samples, which lie one piece behind
+ * the other in its slice. *all: of all ranks. */
+int64_t nt_sampler_piece_size(const nt_sampler *sampler, int64_t index, int piece, int rank, int size,
+                              int64_t *all);
 
 /* Size of that slice without filling it. */
 int64_t nt_sampler_slice_size(const nt_sampler *sampler, int64_t index, int rank, int size);

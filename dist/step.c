@@ -71,6 +71,15 @@ static nt_status choose_recording(nt_stepper *s)
     return NT_OK;
 }
 
+/* Statistics of a device's batchnorm stay with the device so far. */
+static nt_status check_sync(const nt_stepper *s)
+{
+    NT_CHECK(!s->options.sync_batchnorm || s->comm->size == 1 || s->backend->ops->host_memory, NT_ERR_CONFIG,
+             "run.sync_batchnorm = yes needs run.device = cpu or ref: backend %s cannot do it",
+             s->backend->ops->name);
+    return NT_OK;
+}
+
 nt_status nt_stepper_create(nt_stepper **out, nt_net *net, nt_comm *comm, double bucket_mb,
                             const nt_step_options *options)
 {
@@ -85,7 +94,8 @@ nt_status nt_stepper_create(nt_stepper **out, nt_net *net, nt_comm *comm, double
     bool host = s->backend->ops->host_memory;
     s->early = host && options->nan_policy == NT_NAN_ABORT && options->clip_norm <= 0;
     s->late = !host && !s->backend->options.debug_sync;
-    nt_status status = choose_recording(s);
+    nt_status status = check_sync(s);
+    if (status == NT_OK) status = choose_recording(s);
     if (status == NT_OK) status = nt_buckets_create(&s->buckets, net, comm, bucket_mb, on_reduced, s);
     if (status != NT_OK) {
         nt_stepper_destroy(s);
@@ -120,6 +130,29 @@ static nt_status poison(nt_stepper *s, void *at, nt_dtype dtype)
     const uint64_t all_ones = UINT64_MAX; /* a NaN as float and as double */
     NT_TRY(nt_backend_upload(s->backend, at, &all_ones, nt_dtype_bytes(dtype)));
     NT_TRY(nt_backend_sync(s->backend));
+    return NT_OK;
+}
+
+/* See nt_pass.sum. Ranks run through the same net, so they come here, and to the reductions of buckets in
+ * between, in the same order. */
+static nt_status sum_over_ranks(void *stepper, double *values, int64_t n)
+{
+    nt_stepper *s = stepper;
+    nt_phase here = nt_phase_get();
+    nt_phase_wait("batchnorm sums");
+    NT_TRY(nt_comm_all_reduce(s->comm, values, n, NT_F64));
+    NT_TRY(nt_comm_wait(s->comm));
+    nt_phase_enter(here.name);
+    return NT_OK;
+}
+
+/* A piece in which only other ranks have samples. */
+static nt_status run_idle(nt_stepper *s, const nt_pass *pass, bool last)
+{
+    nt_phase_enter("forward");
+    NT_TRY(nt_net_idle_forward(s->net, pass));
+    nt_phase_enter("backward");
+    NT_TRY(nt_net_idle_backward(s->net, pass, last ? nt_buckets_ready : NULL, s->buckets));
     return NT_OK;
 }
 
@@ -183,8 +216,7 @@ static nt_status run_last_piece(void *arg)
         NT_TRY(run_forward(s, &piece->pass, piece->result));
         NT_TRY(run_backward(s, &piece->pass, true, piece->result));
     } else {
-        NT_TRY(nt_net_zero_grads(s->net));
-        NT_TRY(nt_buckets_ready(s->buckets, 0, nt_net_n_elems(s->net)));
+        NT_TRY(run_idle(s, &piece->pass, true));
     }
     NT_TRY(nt_buckets_finish(s->buckets));
     NT_TRY(check_losses(s));
@@ -214,22 +246,40 @@ static nt_status find_mean_weight(nt_stepper *s, const nt_batch *micro, int n_mi
     s->mean_weight = 0;
     if (!nt_model_weighs(model)) return NT_OK;
     for (int i = 0; i < n_micro; i++)
-        sum += nt_model_target_weight(model, micro[i].target, micro[i].n);
+        if (micro[i].n > 0) sum += nt_model_target_weight(model, micro[i].target, micro[i].n);
     nt_phase_wait("weights of the targets");
     NT_TRY(nt_comm_host_reduce(s->comm, &sum, 1, NT_REDUCE_SUM));
     s->mean_weight = sum / (double)s->step.batch;
     return NT_OK;
 }
 
-static nt_pass make_pass(const nt_stepper *s, const nt_batch *piece, int index)
+static nt_pass make_pass(nt_stepper *s, const nt_batch *piece, int index)
 {
-    return (nt_pass){.accumulate = index > 0,
+    return (nt_pass){.sum = s->options.sync_batchnorm && s->comm->size > 1 ? sum_over_ranks : NULL,
+                     .sum_arg = s,
+                     .accumulate = index > 0,
                      .scale = 1.0 / (double)s->step.batch,
                      .share = (double)piece->n / (double)s->step.batch,
                      .mean_weight = s->mean_weight,
                      .seed = s->options.seed,
                      .epoch = piece->epoch,
                      .sample = piece->sample};
+}
+
+static nt_status stage(nt_stepper *s, const nt_batch *piece, const nt_pass *pass)
+{
+    nt_phase_enter("forward");
+    if (piece->n > 0) NT_TRY(nt_net_stage(s->net, NT_MODE_TRAIN, piece, pass));
+    return NT_OK;
+}
+
+/* One of the pieces before the last. */
+static nt_status run_piece(nt_stepper *s, const nt_batch *piece, const nt_pass *pass, nt_step_result *r)
+{
+    if (piece->n == 0) return run_idle(s, pass, false);
+    NT_TRY(run_forward(s, pass, r));
+    NT_TRY(run_backward(s, pass, false, r));
+    return NT_OK;
 }
 
 /* Leaves the summed gradients of the global batch in the arena, and the verdict on them in the report. */
@@ -239,19 +289,16 @@ static nt_status compute_gradients(nt_stepper *s, const nt_batch *micro, int n_m
     NT_TRY(find_mean_weight(s, micro, n_micro));
     for (int i = 0; i < n_micro; i++) {
         nt_pass pass = make_pass(s, &micro[i], i);
-        nt_phase_enter("forward");
-        NT_TRY(nt_net_stage(s->net, NT_MODE_TRAIN, &micro[i], &pass));
-        r->sum.n += micro[i].n;
         last.pass = pass;
         last.n = micro[i].n;
-        if (i == n_micro - 1) break;
-        NT_TRY(run_forward(s, &pass, r));
-        NT_TRY(run_backward(s, &pass, false, r));
+        r->sum.n += micro[i].n;
+        NT_TRY(stage(s, &micro[i], &pass));
+        if (i < n_micro - 1) NT_TRY(run_piece(s, &micro[i], &pass, r));
     }
     NT_TRY(give_last_piece(&last));
     r->times.reduce_s = nt_buckets_take_seconds(s->buckets);
     r->times.update_s = s->update_s;
-    if (n_micro > 0) r->times.backward_s -= r->times.reduce_s + r->times.update_s;
+    if (last.n > 0) r->times.backward_s -= r->times.reduce_s + r->times.update_s;
     return NT_OK;
 }
 

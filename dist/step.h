@@ -12,6 +12,9 @@ typedef struct nt_step_options {
     uint64_t seed;
     nt_nan_policy nan_policy;
     double clip_norm; /* 0: none */
+    /* Batch statistics are those of all ranks' pieces together. Then every rank brings the same number of
+     * pieces, some of which may have no samples (n = 0). */
+    bool sync_batchnorm;
 } nt_step_options;
 
 /* Wall time of the phases of this rank's last step; on a device, of giving it the work. */
@@ -36,10 +39,10 @@ void nt_stepper_destroy(nt_stepper *stepper);
 const nt_buckets *nt_stepper_buckets(const nt_stepper *stepper);
 
 /* micro[0 .. n_micro): this rank's slice of a global batch of `global_n` samples, in pieces (gradient
- * accumulation); n_micro may be 0 (no samples for this rank in a last batch). How a batch is cut depends on
- * global_n alone. Every rank calls it for every
- * step: the collectives are the same. NaN or Inf in the reduced gradient or in any rank's loss: by policy
- * NT_ERR_NAN on all ranks (names step, and the layer), or skipped on all.
+ * accumulation); n_micro may be 0 (no samples for this rank in a last batch), unless sync_batchnorm. How a
+ * batch is cut depends on global_n alone. Every rank calls it for every step: the collectives are the same.
+ * NaN or Inf in the reduced gradient or in any rank's loss: by policy NT_ERR_NAN on all ranks (names step,
+ * and the layer), or skipped on all.
  *
  * *result: of this step where memory is the host's. On a device (unless debug_sync waits anyway) nothing is
  * waited for: it is the result of the call before, -1 for the first, and a NaN is found then; the update that

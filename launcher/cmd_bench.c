@@ -157,7 +157,9 @@ static void print_text(const bench *b)
 static nt_status set_up(bench *b)
 {
     nt_session *s = b->session;
-    nt_step_options options = {.seed = (uint64_t)s->run->seed, .clip_norm = s->optim->clip_norm};
+    nt_step_options options = {.seed = (uint64_t)s->run->seed,
+                               .clip_norm = s->optim->clip_norm,
+                               .sync_batchnorm = s->run->sync_batchnorm};
     NT_TRY(nt_session_agree(s, nt_run_check_options(s)));
     NT_TRY(nt_session_open_data(s, false));
     NT_TRY(nt_session_open_model(s));

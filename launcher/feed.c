@@ -23,6 +23,7 @@ nt_status nt_feed_create(nt_feed **out, nt_dataset *dataset, const nt_comm *comm
         nt_feed_destroy(feed);
         NT_TRY(status);
     }
+    if (options->joint) nt_sampler_cut_pieces(feed->sampler, (int)options->n_pieces);
     *out = feed;
     return NT_OK;
 }
@@ -41,13 +42,28 @@ int64_t nt_feed_batches(const nt_feed *feed)
     return nt_sampler_batches(feed->sampler);
 }
 
+/* Samples of this rank in piece i of batch `index`, of which it has n. *skip: nobody has any, or, where the
+ * ranks' pieces are their own business, this one has none. */
+static int64_t piece_size(const nt_feed *feed, int64_t index, int rank, int64_t n, int i, bool *skip)
+{
+    int64_t begin, end, all;
+    if (feed->options.joint) {
+        int64_t mine = nt_sampler_piece_size(feed->sampler, index, i, rank, feed->size, &all);
+        *skip = all == 0;
+        return mine;
+    }
+    nt_comm_part(n, i, (int)feed->options.n_pieces, &begin, &end);
+    *skip = begin == end;
+    return end - begin;
+}
+
 static nt_status want_batch(const nt_feed *feed, nt_net *net, nt_mode mode, int64_t index, int rank)
 {
     int64_t n = nt_sampler_slice_size(feed->sampler, index, rank, feed->size);
-    for (int64_t i = 0; i < feed->options.n_pieces; i++) {
-        int64_t begin, end;
-        nt_comm_part(n, (int)i, (int)feed->options.n_pieces, &begin, &end);
-        if (end > begin) NT_TRY(nt_net_want(net, mode, end - begin));
+    for (int i = 0; i < (int)feed->options.n_pieces; i++) {
+        bool skip;
+        int64_t mine = piece_size(feed, index, rank, n, i, &skip);
+        if (mine > 0) NT_TRY(nt_net_want(net, mode, mine));
     }
     return NT_OK;
 }
@@ -81,17 +97,19 @@ static void cut_slice(nt_feed *feed)
     const nt_slice *slice = &feed->slice;
     const size_t x_bytes = nt_dataset_x_bytes(feed->dataset),
                  target_bytes = nt_dataset_target_bytes(feed->dataset);
+    int64_t begin = 0;
     feed->n_pieces = 0;
-    for (int64_t i = 0; i < feed->options.n_pieces; i++) {
-        int64_t begin, end;
-        nt_comm_part(slice->n, (int)i, (int)feed->options.n_pieces, &begin, &end);
-        if (end == begin) continue;
+    for (int i = 0; i < (int)feed->options.n_pieces; i++) {
+        bool skip;
+        int64_t n = piece_size(feed, slice->index, feed->rank, slice->n, i, &skip);
+        if (skip) continue;
         feed->piece[feed->n_pieces++] = (nt_batch){
-            .n = end - begin,
+            .n = n,
             .x = (const char *)slice->x + (size_t)begin * x_bytes,
             .target = slice->target ? (const char *)slice->target + (size_t)begin * target_bytes : NULL,
             .sample = slice->sample + begin,
             .epoch = slice->epoch};
+        begin += n;
     }
 }
 

@@ -14,6 +14,7 @@ typedef struct nt_feed_options {
     bool shuffle, drop_last;
     uint64_t seed;
     int64_t n_pieces; /* >= 1 */
+    bool joint;       /* piece i of all ranks together is a piece of the batch: all ranks have as many */
     int depth;        /* batches read ahead */
 } nt_feed_options;
 
@@ -25,7 +26,7 @@ typedef struct nt_feed {
     int rank, size;
     nt_slice slice;  /* the present one */
     nt_batch *piece; /* (options.n_pieces) */
-    int n_pieces;    /* of the present slice; 0 if it is empty */
+    int n_pieces;    /* of the present slice; 0 if it is empty; with `joint` also those without samples */
 } nt_feed;
 
 NT_MUST nt_status nt_feed_create(nt_feed **out, nt_dataset *dataset, const nt_comm *comm,

@@ -38,6 +38,9 @@ static const nt_option run_table[] = {
     /* not free: batchnorm normalises each piece by itself */
     {"accumulate", NT_OPTION_INT, AT(accumulate), .def = "0", .min = 0, .max = 65536,
      .help = "compute each rank's part of a batch in so many pieces, to save memory; 0: one"},
+    {"sync_batchnorm", NT_OPTION_BOOL, AT(sync_batchnorm), .def = "no",
+     .help = "batchnorm normalises with the statistics of all ranks' parts together, as one rank with the "
+             "whole batch would; two small collectives a layer and step"},
     {"bucket_mb", NT_OPTION_FLOAT, AT(bucket_mb), .def = "4", .min = NT_ABOVE_ZERO, .max = 4096,
      .flags = NT_OPTION_FREE, .help = "megabytes of gradient reduced at a time"},
     {"nan_policy", NT_OPTION_ENUM, AT(nan_policy), .def = "abort", .choices = nan_policies,

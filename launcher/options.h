@@ -9,13 +9,14 @@ typedef struct nt_run_options { /* [run] */
     const char *output;         /* run folder; NULL: runs/<name> */
     int64_t seed;
     int64_t epochs;
-    int64_t steps;          /* 0: by epochs */
-    int device;             /* index into nt_run_devices */
-    int64_t threads;        /* a rank; 0: cores / local ranks */
-    bool autotune;          /* time algorithms at start-up */
-    int64_t accumulate;     /* pieces that a rank's slice is computed in; 0: one */
-    double bucket_mb;       /* of the gradient buckets in the middle */
-    int nan_policy;         /* nt_nan_policy */
+    int64_t steps;      /* 0: by epochs */
+    int device;         /* index into nt_run_devices */
+    int64_t threads;    /* a rank; 0: cores / local ranks */
+    bool autotune;      /* time algorithms at start-up */
+    int64_t accumulate; /* pieces that a rank's slice is computed in; 0: one */
+    double bucket_mb;   /* of the gradient buckets in the middle */
+    int nan_policy;     /* nt_nan_policy */
+    bool sync_batchnorm;
     int64_t log_every;      /* steps between rows and lines */
     nt_interval validate;   /* between evaluations of the valid part */
     double watchdog_s;      /* seconds without progress; 0: off */

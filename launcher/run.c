@@ -12,6 +12,7 @@
 
 #include "core/clock.h"
 #include "core/fault.h"
+#include "core/layers/batchnorm.h"
 #include "core/log.h"
 #include "core/phase.h"
 #include "core/schedule.h"
@@ -311,6 +312,13 @@ nt_status nt_run_check_options(const nt_session *s)
     return NT_OK;
 }
 
+static bool has_batchnorm(const nt_model *model)
+{
+    for (int i = 0; i < model->n_layers; i++)
+        if (nt_layer_is_batchnorm(&model->layer[i])) return true;
+    return false;
+}
+
 static void plan_steps(run *r)
 {
     const nt_session *s = r->session;
@@ -319,6 +327,8 @@ static void plan_steps(run *r)
     if (is_root(r) && s->data->batch > s->train->n_samples)
         nt_warn("data.batch = %lld is more than the %lld training samples: every step takes all of them",
                 (long long)s->data->batch, (long long)s->train->n_samples);
+    if (is_root(r) && s->run->sync_batchnorm && !has_batchnorm(s->model))
+        nt_warn("run.sync_batchnorm = yes, but the model has no batchnorm: it changes nothing");
 }
 
 static nt_status open_stepper(run *r)
@@ -326,7 +336,8 @@ static nt_status open_stepper(run *r)
     nt_session *s = r->session;
     nt_step_options options = {.seed = (uint64_t)s->run->seed,
                                .nan_policy = (nt_nan_policy)s->run->nan_policy,
-                               .clip_norm = s->optim->clip_norm};
+                               .clip_norm = s->optim->clip_norm,
+                               .sync_batchnorm = s->run->sync_batchnorm};
     NT_TRY(nt_stepper_create(&r->stepper, s->net, s->comm, s->run->bucket_mb, &options));
     NT_TRY(nt_replicas_create(&r->replicas, s->net, s->comm, nt_optim_n_states(s->optim)));
     return NT_OK;

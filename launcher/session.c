@@ -80,6 +80,7 @@ static nt_status make_train_feed(nt_session *session)
                                .drop_last = data->drop_last,
                                .seed = (uint64_t)session->run->seed,
                                .n_pieces = n_pieces(session),
+                               .joint = session->run->sync_batchnorm,
                                .depth = (int)data->prefetch};
     NT_TRY(nt_feed_create(&session->train_feed, session->train, session->comm, &options));
     return NT_OK;

@@ -68,3 +68,8 @@ const nt_layer_ops nt_layer_batchnorm = {
     .flops = batchnorm_flops,
     .onnx = batchnorm_onnx,
 };
+
+bool nt_layer_is_batchnorm(const nt_layer *layer)
+{
+    return layer->ops == &nt_layer_batchnorm;
+}

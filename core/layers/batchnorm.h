@@ -1,6 +1,9 @@
 /* batchnorm: Ioffe & Szegedy 2015. x (N, C, ...) -> y, per channel over N and space:
- *   training  y = weight (x - mean) / sqrt(var + eps) + bias, batch mean and biased variance of this rank's
- * part; inference the same with running_mean and running_var.
+ *   training  y = weight (x - mean) / sqrt(var + eps) + bias, mean and biased variance of this part of the
+ * batch, or, with pass->sum, of all parts; inference the same with running_mean and running_var.
+ *
+ * With pass->sum an op sums 2 C + 1 numbers in forward and 2 C in backward, each time once, whether or not
+ * anybody wants dx: a rank without samples has to know (nt_net_idle_forward).
  *
  * Parameters in order: weight (C), bias (C) [NT_PARAM_NORM], running_mean (C), running_var (C)
  * [NT_PARAM_STAT].
@@ -22,5 +25,17 @@ typedef struct nt_batchnorm_options {
 } nt_batchnorm_options;
 
 enum { NT_BN_WEIGHT, NT_BN_BIAS, NT_BN_MEAN, NT_BN_VAR };
+
+bool nt_layer_is_batchnorm(const nt_layer *layer);
+
+static inline int64_t nt_batchnorm_forward_sums(int64_t channels)
+{
+    return 2 * channels + 1;
+}
+
+static inline int64_t nt_batchnorm_backward_sums(int64_t channels)
+{
+    return 2 * channels;
+}
 
 #endif

@@ -29,3 +29,21 @@ weighted=(loss.class_weights=1,2,3,4,5,6,7,8,9,10 loss.mean_over=weights)
 expect 0 nntrain cfg.ini run.output=w1 "${weighted[@]}"
 expect 0 ranks 3 cfg.ini run.output=w3 "${weighted[@]}"
 same_losses w1 w3
+
+# Synchronised batchnorm: N ranks normalise as one rank with the whole batch does; pieces, as one rank with the same pieces.
+small_config bn.ini 2
+sed -i 's/^batch = .*/batch = 22/' bn.ini
+expect 0 nntrain bn.ini run.output=b1
+for n in 2 3 4; do
+    expect 0 ranks "$n" bn.ini "run.output=b$n" run.sync_batchnorm=yes
+    same_losses b1 "b$n"
+done
+expect 0 nntrain bn.ini run.output=p1 run.accumulate=3
+expect 0 ranks 4 bn.ini run.output=p4 run.accumulate=3 run.sync_batchnorm=yes
+same_losses p1 p4
+expect 0 ranks 2 bn.ini run.output=apart
+(same_losses b1 apart) 2>/dev/null && fail "batchnorm does not see the difference between one rank and two"
+expect 78 nntrain bn.ini run.output=p1 run.accumulate=3 run.epochs=3 run.sync_batchnorm=yes
+says "run.sync_batchnorm: .no. -> .yes."
+expect 0 nntrain cfg.ini run.output=none run.epochs=1 run.sync_batchnorm=yes
+says 'the model has no batchnorm'

@@ -23,20 +23,23 @@ static void expect_close(nt_comm *comm, double got, double expected, double tole
            "%s %lld: %.17g, but one rank computes %.17g", what, (long long)index, got, expected);
 }
 
-/* Largest difference of the parameters relative to the largest parameter. */
-static double params_distance(const toy *a, const toy *b)
+/* Largest difference of n elements relative to the largest of them. */
+static double distance(const toy *a, const void *p, const void *q, int64_t n)
 {
     double difference = 0, largest = 0;
-    int64_t n = nt_net_n_elems(a->net);
     bool is_float = a->backend->ops->real == NT_F32;
     for (int64_t i = 0; i < n; i++) {
-        const void *p = nt_net_params(a->net), *q = nt_net_params(b->net);
         double x = is_float ? (double)((const float *)p)[i] : ((const double *)p)[i];
         double y = is_float ? (double)((const float *)q)[i] : ((const double *)q)[i];
         difference = fmax(difference, fabs(x - y));
         largest = fmax(largest, fabs(y));
     }
     return difference / largest;
+}
+
+static double params_distance(const toy *a, const toy *b)
+{
+    return distance(a, nt_net_params(a->net), nt_net_params(b->net), nt_net_n_elems(a->net));
 }
 
 static size_t params_bytes(const toy *t)
@@ -68,19 +71,28 @@ static double mean_weight(const toy *t, int64_t first, int64_t n)
     return sum / (double)n;
 }
 
-/* A step on the whole batch, as on paper. */
+/* A step on the whole batch, as on paper; only what batchnorm sees, the pieces, is as in the job. */
 static nt_status paper_step(toy *t, int64_t step, double *loss, double *norm)
 {
-    int64_t first, n = toy_batch(step, &first), epoch = step / TOY_BATCHES;
-    nt_batch batch = {
-        .n = n, .x = t->x[first], .target = &t->label[first], .sample = &t->sample[first], .epoch = epoch};
-    nt_pass pass = {.scale = 1.0 / (double)n, .share = 1, .seed = 11, .epoch = epoch, .sample = batch.sample};
+    int64_t first, n = toy_batch(step, &first);
     nt_loss_sum sum;
-    if (t->options.loss) pass.mean_weight = mean_weight(t, first, n);
-    NT_TRY(nt_net_forward(t->net, NT_MODE_TRAIN, &batch, &pass));
-    NT_TRY(nt_net_loss(t->net, &sum));
-    NT_TRY(nt_net_backward(t->net, &pass, NULL, NULL));
-    *loss = sum.loss / (double)n;
+    *loss = 0;
+    for (int i = 0; i < (t->options.sync ? t->options.pieces : 1); i++) {
+        nt_batch batch = toy_piece(t, step, i);
+        if (!t->options.sync) batch.n = n;
+        if (batch.n == 0) continue;
+        nt_pass pass = {.accumulate = i > 0,
+                        .scale = 1.0 / (double)n,
+                        .share = (double)batch.n / (double)n,
+                        .seed = 11,
+                        .epoch = batch.epoch,
+                        .sample = batch.sample};
+        if (t->options.loss) pass.mean_weight = mean_weight(t, first, n);
+        NT_TRY(nt_net_forward(t->net, NT_MODE_TRAIN, &batch, &pass));
+        NT_TRY(nt_net_loss(t->net, &sum));
+        NT_TRY(nt_net_backward(t->net, &pass, NULL, NULL));
+        *loss += sum.loss / (double)n;
+    }
     *norm = gradient_norm(t);
     double clip = t->options.clip_norm, scale = clip > 0 ? fmin(1, clip / *norm) : 1;
     NT_TRY(nt_net_update(t->net, &(nt_net_step){.lr = 0.1, .step = step, .batch = n, .scale = &scale}));
@@ -92,7 +104,7 @@ static void compare_with_one_rank(nt_comm *comm, const toy_options *options, dou
     nt_comm alone = toy_alone();
     EXPECT_OK(comm, toy_create(&job, comm, options));
     EXPECT_OK(comm, toy_create(&reference, &alone, options));
-    double first_loss = 0, loss = 0;
+    double first_loss = 0, last_loss = 0, loss; /* of the same batch */
     for (int64_t step = 0; step < N_STEPS; step++) {
         nt_step_result result;
         double expected_loss, expected_norm;
@@ -101,10 +113,11 @@ static void compare_with_one_rank(nt_comm *comm, const toy_options *options, dou
         expect_close(comm, loss, expected_loss, tolerance, "loss of step", step);
         expect_close(comm, result.grad_norm, expected_norm, 10 * tolerance, "norm of step", step);
         if (step == 0) first_loss = loss;
+        if (step % TOY_BATCHES == 0) last_loss = loss;
     }
-    double distance = params_distance(&job, &reference);
-    EXPECT(comm, distance <= tolerance, "weights differ by %g relative", distance);
-    EXPECT(comm, loss < first_loss, "nothing was learnt: %g -> %g", first_loss, loss);
+    double apart = params_distance(&job, &reference);
+    EXPECT(comm, apart <= tolerance, "weights differ by %g relative", apart);
+    EXPECT(comm, last_loss < first_loss, "nothing was learnt: %g -> %g", first_loss, last_loss);
     EXPECT_OK(comm, nt_comm_same(comm, nt_net_params(job.net), params_bytes(&job), "the replica"));
     toy_destroy(&job);
     toy_destroy(&reference);
@@ -202,6 +215,86 @@ static void test_running_statistics_are_global(nt_comm *comm)
     check_running_statistics(comm, 1, 0);
     check_running_statistics(comm, 3, 0);
     check_running_statistics(comm, 1, 2); /* 2 samples for all ranks: some have none */
+}
+
+/* The first gradients, element by element; the last batch leaves ranks without samples. */
+static void compare_gradients(nt_comm *comm, const toy_options *options, int64_t step, double tolerance)
+{
+    nt_comm alone = toy_alone();
+    nt_step_result result;
+    double loss, norm;
+    EXPECT_OK(comm, toy_create(&job, comm, options));
+    EXPECT_OK(comm, toy_create(&reference, &alone, options));
+    EXPECT_OK(comm, toy_step(&job, step, &result, &loss));
+    EXPECT_OK(comm, paper_step(&reference, step, &loss, &norm));
+    double apart =
+        distance(&job, nt_net_grads(job.net), nt_net_grads(reference.net), nt_net_n_elems(job.net));
+    EXPECT(comm, comm->size == 1 || apart <= tolerance, "gradients differ by %g relative", apart);
+    toy_destroy(&job);
+    toy_destroy(&reference);
+}
+
+/* Synchronised batchnorm: N ranks are one rank with the whole batch, in losses, gradients, weights and
+ * running statistics, also with uneven parts, pieces, and ranks without samples. Two of three batches have 13
+ * samples and one has 2: a variance of two samples makes rounding errors about ten times as large as
+ * elsewhere in this file. */
+static void test_sync_batchnorm_is_one_rank(nt_comm *comm)
+{
+    for (int pieces = 1; pieces <= 5; pieces += 2) {
+        toy_options options = {.backend = "ref64", .sync = true, .pieces = pieces, .nan_sample = -1};
+        compare_with_one_rank(comm, &options, 1e-11);
+        compare_gradients(comm, &options, 0, 1e-12);
+        compare_gradients(comm, &options, 2, 1e-11);
+        options.bucket_mb = 0.0005; /* sums of statistics between the reductions of many buckets: the same */
+        comm->checks = true;        /* calls in the same order on all ranks */
+        compare_with_one_rank(comm, &options, 1e-11);
+        comm->checks = false;
+        options.backend = "cpu";
+        compare_gradients(comm, &options, 0, 1e-5);
+        compare_with_one_rank(comm, &options, 1e-4);
+    }
+}
+
+/* Statistics of the data themselves, with and without synchronisation: the first layer's, by hand. */
+static void check_statistics_by_hand(nt_comm *comm, const char *backend, int pieces, int64_t step)
+{
+    toy_options options = {.backend = backend, .sync = true, .pieces = pieces, .nan_sample = -1};
+    int64_t first, n = toy_batch(step, &first);
+    double mean = 0, var = 0, loss;
+    for (int64_t i = first * TOY_ELEMS; i < (first + n) * TOY_ELEMS; i++)
+        mean += (double)reference.x[0][i] / (double)(n * TOY_ELEMS);
+    for (int64_t i = first * TOY_ELEMS; i < (first + n) * TOY_ELEMS; i++)
+        var += pow((double)reference.x[0][i] - mean, 2) / (double)(n * TOY_ELEMS - 1);
+    for (int sync = 0; sync < 2; sync++) {
+        nt_step_result result;
+        float got[2];
+        options.sync_off = !sync;
+        EXPECT_OK(comm, toy_create(&job, comm, &options));
+        EXPECT_OK(comm, toy_step(&job, step, &result, &loss));
+        for (int s = 0; s < nt_net_n_slots(job.net); s++) {
+            const char *name = nt_net_get_slot(job.net, s)->name;
+            for (int k = 0; k < 2; k++)
+                if (strcmp(name, k ? "norm.running_var" : "norm.running_mean") == 0)
+                    EXPECT_OK(comm, nt_net_read(job.net, s, NT_ARRAY_PARAM, &got[k]));
+        }
+        /* momentum 0.1, from 0 and 1; float32 slots: a few 1e-7 */
+        expect_close(comm, (double)got[0], 0.1 * mean, 2e-6, "running mean, sync", sync);
+        expect_close(comm, (double)got[1], 0.9 + 0.1 * var, 2e-6, "running variance, sync", sync);
+        toy_destroy(&job);
+    }
+}
+
+static void test_running_statistics_by_hand(nt_comm *comm)
+{
+    nt_comm alone = toy_alone();
+    EXPECT_OK(comm, toy_create(&reference, &alone,
+                               &(toy_options){.backend = "ref", .pieces = 1, .nan_sample = -1}));
+    for (int64_t step = 0; step < 3; step += 2)
+        for (int pieces = 1; pieces <= 3; pieces += 2) {
+            check_statistics_by_hand(comm, "ref", pieces, step);
+            check_statistics_by_hand(comm, "cpu", pieces, step);
+        }
+    toy_destroy(&reference);
 }
 
 /* Batchnorm ranks see different data but must stay replicas. */
@@ -470,6 +563,8 @@ int main(void)
         {"clipping_uses_the_global_norm", test_clipping_uses_the_global_norm},
         {"clipping_limits_the_step", test_clipping_limits_the_step},
         {"running_statistics_are_global", test_running_statistics_are_global},
+        {"running_statistics_by_hand", test_running_statistics_by_hand},
+        {"sync_batchnorm_is_one_rank", test_sync_batchnorm_is_one_rank},
         {"batchnorm_replicas_stay_equal", test_batchnorm_replicas_stay_equal},
         {"fault_96_two_runs_end_with_the_same_bits", fault_96_two_runs_end_with_the_same_bits},
         {"buckets_tile_the_arena", test_buckets_tile_the_arena},

@@ -13,10 +13,20 @@ static const char plain_graph[] =
     "[layer flat]\ntype = flatten\n"
     "[layer hidden]\ntype = linear\nunits = 16\nactivation = tanh\n"
     "[layer drop]\ntype = dropout\nrate = 0.25\n"
-    "[layer out]\ntype = linear\nunits = 3\n"
-    "[optimizer]\ntype = sgd\nmomentum = 0.9\nweight_decay = 0.001\n";
+    "[layer out]\ntype = linear\nunits = 3\n";
+
+static const char momentum[] = "type = sgd\nmomentum = 0.9\nweight_decay = 0.001\n";
 
 static const char batchnorm_graph[] =
+    "[layer flat]\ntype = flatten\n"
+    "[layer hidden]\ntype = linear\nunits = 8\nbatchnorm = yes\nactivation = tanh\n"
+    "[layer out]\ntype = linear\nunits = 3\n";
+
+/* A batchnorm of the input, whose dx nobody wants; of 20 channels, which fill no vector; of features. */
+static const char norms_graph[] =
+    "[layer norm]\ntype = batchnorm\n"
+    "[layer conv]\ntype = conv2d\nfilters = 20\nkernel = 3\npadding = same\nbatchnorm = yes\n"
+    "activation = relu\n"
     "[layer flat]\ntype = flatten\n"
     "[layer hidden]\ntype = linear\nunits = 8\nbatchnorm = yes\nactivation = tanh\n"
     "[layer out]\ntype = linear\nunits = 3\n";
@@ -45,9 +55,17 @@ static nt_status create_model(toy *t)
 {
     static const nt_section *const sections[] = {&nt_model_section, &nt_loss_section, &nt_optim_section,
                                                  NULL};
+    const toy_options *o = &t->options;
+    const bool plain = !o->sync && !o->batchnorm;
     char text[1024];
-    snprintf(text, sizeof text, "%s[loss]\n%s", t->options.batchnorm ? batchnorm_graph : plain_graph,
-             t->options.loss ? t->options.loss : "");
+    snprintf(text, sizeof text, "%s[loss]\n%s[optimizer]\n%s",
+             o->sync        ? norms_graph
+             : o->batchnorm ? batchnorm_graph
+                            : plain_graph,
+             o->loss ? o->loss : "",
+             o->optimizer ? o->optimizer
+             : plain      ? momentum
+                          : "");
     nt_sample_spec spec = {.x_dtype = NT_F32,
                            .x = nt_shape_of(3, (int64_t)1, (int64_t)6, (int64_t)6),
                            .target = NT_TARGET_CLASS,
@@ -79,8 +97,10 @@ nt_status toy_create(toy *t, nt_comm *comm, const toy_options *options)
     NT_TRY(create_model(t));
     NT_TRY(create_net(t));
     NT_TRY(nt_comm_attach(comm, t->backend));
-    nt_step_options step_options = {
-        .seed = 11, .nan_policy = options->nan_policy, .clip_norm = options->clip_norm};
+    nt_step_options step_options = {.seed = 11,
+                                    .nan_policy = options->nan_policy,
+                                    .clip_norm = options->clip_norm,
+                                    .sync_batchnorm = options->sync && !options->sync_off};
     NT_TRY(nt_stepper_create(&t->stepper, t->net, comm, options->bucket_mb > 0 ? options->bucket_mb : 1,
                              &step_options));
     return NT_OK;
@@ -103,22 +123,33 @@ int64_t toy_batch(int64_t step, int64_t *first)
     return *first + TOY_BATCH < TOY_SAMPLES ? TOY_BATCH : TOY_SAMPLES - *first;
 }
 
+nt_batch toy_piece(const toy *t, int64_t step, int i)
+{
+    int64_t first, global_n = toy_batch(step, &first), begin, end, from, to;
+    if (t->options.sync && !t->options.sync_off) { /* pieces of the batch, parts of each */
+        nt_comm_part(global_n, i, t->options.pieces, &begin, &end);
+        nt_comm_part(end - begin, t->comm->rank, t->comm->size, &from, &to);
+    } else {
+        nt_comm_part(global_n, t->comm->rank, t->comm->size, &begin, &end);
+        nt_comm_part(end - begin, i, t->options.pieces, &from, &to);
+    }
+    from += first + begin, to += first + begin;
+    return (nt_batch){.n = to - from,
+                      .x = t->x[from],
+                      .target = &t->label[from],
+                      .sample = &t->sample[from],
+                      .epoch = step / TOY_BATCHES};
+}
+
 nt_status toy_run(toy *t, int64_t step, nt_step_result *result)
 {
-    int64_t first, global_n = toy_batch(step, &first), begin, end;
-    nt_comm_part(global_n, t->comm->rank, t->comm->size, &begin, &end);
+    int64_t first, global_n = toy_batch(step, &first);
     nt_batch micro[TOY_BATCH];
     int n_micro = 0;
     for (int i = 0; i < t->options.pieces; i++) {
-        int64_t from, to;
-        nt_comm_part(end - begin, i, t->options.pieces, &from, &to);
-        if (from == to) continue;
-        from += first + begin, to += first + begin;
-        micro[n_micro++] = (nt_batch){.n = to - from,
-                                      .x = t->x[from],
-                                      .target = &t->label[from],
-                                      .sample = &t->sample[from],
-                                      .epoch = step / TOY_BATCHES};
+        nt_batch piece = toy_piece(t, step, i);
+        bool joint = t->options.sync && !t->options.sync_off && i < global_n; /* all ranks have this piece */
+        if (piece.n > 0 || joint) micro[n_micro++] = piece;
     }
     NT_TRY(nt_stepper_run(t->stepper, micro, n_micro, global_n, 0.1, step, result));
     return NT_OK;

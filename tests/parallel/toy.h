@@ -13,11 +13,14 @@
 
 typedef struct toy_options {
     const char *backend;
-    const char *loss; /* lines of [loss], or NULL */
-    bool batchnorm;   /* else a model whose samples do not know of each other */
-    int pieces;       /* a slice is cut into up to so many (gradient accumulation) */
-    double clip_norm; /* 0: none */
-    double bucket_mb; /* 0: 1 */
+    const char *loss;      /* lines of [loss], or NULL */
+    bool batchnorm;        /* else a model whose samples do not know of each other */
+    bool sync;             /* a deeper model with batchnorm everywhere, statistics over all ranks */
+    bool sync_off;         /* that model without */
+    const char *optimizer; /* lines of [optimizer], or NULL: the model's own */
+    int pieces;            /* a slice is cut into up to so many (gradient accumulation) */
+    double clip_norm;      /* 0: none */
+    double bucket_mb;      /* 0: 1 */
     nt_nan_policy nan_policy;
     int64_t nan_sample; /* this sample's first value is a NaN; -1: none */
 } toy_options;
@@ -41,6 +44,9 @@ nt_comm toy_alone(void);
 
 NT_MUST nt_status toy_create(toy *t, nt_comm *comm, const toy_options *options);
 void toy_destroy(toy *t);
+
+/* This rank's samples in piece i of a step's batch. */
+nt_batch toy_piece(const toy *t, int64_t step, int i);
 
 /* Gives a step to the stepper; *result is its own only where memory is the host's. */
 NT_MUST nt_status toy_run(toy *t, int64_t step, nt_step_result *result);

@@ -206,6 +206,37 @@ static void fault_47_nothing_to_sample(void **state)
     nt_sampler_destroy(NULL);
 }
 
+/* Cut into pieces first: the ranks' parts of a piece, laid end to end, are that piece of one rank, and the
+ * pieces laid end to end the batch. */
+static void pieces_of_all_ranks_are_pieces_of_one(void **state)
+{
+    (void)state;
+    for (int size = 1; size <= 5; size++)
+        for (int pieces = 1; pieces <= 5; pieces++) {
+            nt_sampler *cut, *whole;
+            int64_t batch[11], slice[11], seen = 0, all;
+            assert_int_equal(nt_sampler_create(&cut, 27, 11, true, false, 5), NT_OK);
+            assert_int_equal(nt_sampler_create(&whole, 27, 11, true, false, 5), NT_OK);
+            nt_sampler_cut_pieces(cut, pieces);
+            for (int64_t index = 0; index < 3; index++, seen = 0) {
+                int64_t n = nt_sampler_slice(whole, 2, index, 0, 1, batch), at[5] = {0};
+                for (int piece = 0; piece < pieces; piece++)
+                    for (int rank = 0; rank < size; rank++) {
+                        assert_int_equal(nt_sampler_slice(cut, 2, index, rank, size, slice),
+                                         nt_sampler_slice_size(cut, index, rank, size));
+                        int64_t mine = nt_sampler_piece_size(cut, index, piece, rank, size, &all);
+                        assert_true(all >= mine);
+                        assert_memory_equal(slice + at[rank], batch + seen, (size_t)mine * sizeof *batch);
+                        at[rank] += mine;
+                        seen += mine;
+                    }
+                assert_int_equal(seen, n);
+            }
+            nt_sampler_destroy(cut);
+            nt_sampler_destroy(whole);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,6 +247,7 @@ int main(void)
         cmocka_unit_test(shuffle_is_uniform),
         cmocka_unit_test(fault_102_uneven_last_batch),
         cmocka_unit_test(fault_48_74_fewer_samples_than_ranks),
+        cmocka_unit_test(pieces_of_all_ranks_are_pieces_of_one),
         cmocka_unit_test(positions_beyond_32_bits),
         cmocka_unit_test(wide_permutation_is_the_narrow_one),
         cmocka_unit_test(fault_47_nothing_to_sample),

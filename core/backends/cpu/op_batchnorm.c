@@ -12,6 +12,7 @@
 
 #include "core/fallback.h"
 #include "core/layers/batchnorm.h"
+#include "core/moments.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -22,15 +23,20 @@ typedef struct norm {
     bool relu;
 } norm;
 
-/* Statistics of the batch, kept for backward: (2, C). */
+/* Statistics of the batch, kept for backward. */
+static nt_moments moments_of(const nt_op *op)
+{
+    return nt_moments_at(op->saved, op->y.shape.dim[1]);
+}
+
 static double *saved_mean(const nt_op *op)
 {
-    return op->saved;
+    return moments_of(op).mean;
 }
 
 static double *saved_var(const nt_op *op)
 {
-    return (double *)op->saved + op->y.shape.dim[1];
+    return moments_of(op).var;
 }
 
 static nt_status batchnorm_create(nt_op *op)
@@ -50,7 +56,7 @@ static nt_status batchnorm_create(nt_op *op)
     b->relu = op->activation != NULL;
     nt_cpu_copy_layout(&op->y, &op->x[0]);
     op->flags = op->training ? NT_OP_KEEPS_X | NT_OP_INPLACE_BACKWARD : NT_OP_INPLACE_FORWARD;
-    if (op->training) op->saved_bytes = (size_t)op->y.shape.dim[1] * 2 * sizeof(double);
+    if (op->training) op->saved_bytes = nt_moments_bytes(op->y.shape.dim[1]);
     return NT_OK;
 }
 
@@ -183,20 +189,50 @@ static void set_channels(const nt_op *op, int64_t g, nt_vec_norm *h)
     }
 }
 
-static void forward_group(void *arg, int64_t g)
+static void statistics_of_group(void *arg, int64_t g)
 {
     const nt_op *op = arg;
-    if (op->training) batch_statistics(op, g, saved_mean(op), saved_var(op));
+    batch_statistics(op, g, saved_mean(op), saved_var(op));
+}
+
+static void apply_group(void *arg, int64_t g)
+{
+    const nt_op *op = arg;
     nt_vec_norm h = begin_group(op->state, g);
     set_channels(op, g, &h);
     write_group(op, g, &h, op->y.data, NULL);
 }
 
+static void forward_group(void *arg, int64_t g)
+{
+    statistics_of_group(arg, g);
+    apply_group(arg, g);
+}
+
+static void each_group(const nt_op *op, void (*run)(void *arg, int64_t g), void *arg)
+{
+    const norm *b = op->state;
+    nt_cpu_each(nt_cpu_of(op), b->strips.groups, nt_cpu_stored(&op->y), run, arg);
+}
+
+/* Statistics that others have a part in: all groups, then the others, then all groups again. */
+static nt_status forward_with_others(nt_op *op, const nt_pass *pass)
+{
+    const norm *b = op->state;
+    const nt_moments m = moments_of(op);
+    const float *running_mean = op->param[NT_BN_MEAN].data;
+    each_group(op, statistics_of_group, op);
+    for (int64_t c = 0; c < m.channels; c++)
+        m.sums[c] = (double)running_mean[c];
+    NT_TRY(nt_moments_join(&m, b->count, pass));
+    each_group(op, apply_group, op);
+    return NT_OK;
+}
+
 static nt_status batchnorm_forward(nt_op *op, const nt_pass *pass)
 {
-    (void)pass;
-    const norm *b = op->state;
-    nt_cpu_each(nt_cpu_of(op), b->strips.groups, nt_cpu_stored(&op->y), forward_group, op);
+    if (op->training && pass->sum) return forward_with_others(op, pass);
+    each_group(op, op->training ? forward_group : apply_group, op);
     return NT_OK;
 }
 
@@ -229,17 +265,18 @@ static void put_gradients(const nt_op *op, int64_t g, double sum[2][NT_LANES], c
     }
 }
 
-/* dx = factor (dz - mean(dz) - xhat mean(dz xhat)), sorted by what is per channel. */
-static void set_slopes(const nt_op *op, int64_t g, nt_vec_norm *h, double sum[2][NT_LANES])
+/* dx = factor (dz - mean(dz) - xhat mean(dz xhat)), means over `count` values, sorted by what is per channel.
+ */
+static void set_slopes(const nt_op *op, int64_t g, nt_vec_norm *h, double sum[2][NT_LANES], double count)
 {
     const norm *b = op->state;
     for (int v = 0; v < (b->strips.wide ? NT_LANES : nt_cpu_lanes(&b->strips, g)); v++) {
         int64_t c = channel_of(&b->strips, g, v);
         int at = b->strips.wide ? 0 : v;
         double factor = (double)h->factor[v], inv_var = 1 / (saved_var(op)[c] + b->eps);
-        double slope = factor * inv_var * sum[1][at] / b->count;
+        double slope = factor * inv_var * sum[1][at] / count;
         h->slope[v] = (float)slope;
-        h->offset[v] = (float)(factor * sum[0][at] / b->count - slope * mean_error(op, g, h, v));
+        h->offset[v] = (float)(factor * sum[0][at] / count - slope * mean_error(op, g, h, v));
     }
 }
 
@@ -248,27 +285,73 @@ typedef struct backward_job {
     const nt_pass *pass;
 } backward_job;
 
+/* Sums of dz and of dz (x - mean) of this part, and what is made of them; *h is left for the second pass. */
+static void sum_gradients(const backward_job *j, int64_t g, nt_vec_norm *h, double sum[2][NT_LANES])
+{
+    const nt_op *op = j->op;
+    const norm *b = op->state;
+    *h = begin_group(b, g);
+    set_channels(op, g, h);
+    sum_group(op, g, h, op->dy.data, sum);
+    for (int v = 0; v < nt_cpu_lanes(&b->strips, g); v++)
+        sum[1][v] -= mean_error(op, g, h, v) * sum[0][v];
+    put_gradients(op, g, sum, j->pass);
+}
+
 static void backward_group(void *arg, int64_t g)
+{
+    const backward_job *j = arg;
+    double sum[2][NT_LANES];
+    nt_vec_norm h;
+    sum_gradients(j, g, &h, sum);
+    set_slopes(j->op, g, &h, sum, ((const norm *)j->op->state)->count);
+    if (j->op->need_dx[0]) write_group(j->op, g, &h, j->op->dx[0].data, j->op->dy.data);
+}
+
+static void keep_sums_of_group(void *arg, int64_t g)
+{
+    const backward_job *j = arg;
+    const norm *b = j->op->state;
+    const nt_moments m = moments_of(j->op);
+    double sum[2][NT_LANES];
+    nt_vec_norm h;
+    sum_gradients(j, g, &h, sum);
+    for (int v = 0; v < nt_cpu_lanes(&b->strips, g); v++) {
+        int64_t c = channel_of(&b->strips, g, v);
+        m.sums[c] = sum[0][v];
+        m.sums[m.channels + c] = sum[1][v];
+    }
+}
+
+static void write_dx_of_group(void *arg, int64_t g)
 {
     const backward_job *j = arg;
     const nt_op *op = j->op;
     const norm *b = op->state;
-    double sum[2][NT_LANES];
+    const nt_moments m = moments_of(op);
+    double sum[2][NT_LANES] = {{0}};
+    for (int v = 0; v < nt_cpu_lanes(&b->strips, g); v++) {
+        int64_t c = channel_of(&b->strips, g, v);
+        sum[0][v] = m.sums[c];
+        sum[1][v] = m.sums[m.channels + c];
+    }
     nt_vec_norm h = begin_group(b, g);
     set_channels(op, g, &h);
-    sum_group(op, g, &h, op->dy.data, sum);
-    for (int v = 0; v < nt_cpu_lanes(&b->strips, g); v++)
-        sum[1][v] -= mean_error(op, g, &h, v) * sum[0][v];
-    put_gradients(op, g, sum, j->pass);
-    set_slopes(op, g, &h, sum);
-    if (op->need_dx[0]) write_group(op, g, &h, op->dx[0].data, op->dy.data);
+    set_slopes(op, g, &h, sum, *m.count);
+    write_group(op, g, &h, op->dx[0].data, op->dy.data);
 }
 
 static nt_status batchnorm_backward(nt_op *op, const nt_pass *pass)
 {
-    const norm *b = op->state;
+    const nt_moments m = moments_of(op);
     backward_job j = {op, pass};
-    nt_cpu_each(nt_cpu_of(op), b->strips.groups, nt_cpu_stored(&op->y), backward_group, &j);
+    if (!pass->sum) {
+        each_group(op, backward_group, &j);
+        return NT_OK;
+    }
+    each_group(op, keep_sums_of_group, &j);
+    NT_TRY(nt_moments_join_gradients(&m, pass));
+    if (op->need_dx[0]) each_group(op, write_dx_of_group, &j);
     return NT_OK;
 }
 
