@@ -18,9 +18,9 @@ import numpy
 import torch
 import torchvision
 
-from reference import layers, losses, optimizers
+from reference import images, layers, losses, optimizers
 
-PARTS = {"layers": layers.write, "losses": losses.write, "optimizers": optimizers.write}
+PARTS = {"images": images.write, "layers": layers.write, "losses": losses.write, "optimizers": optimizers.write}
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "reference")
 
 
