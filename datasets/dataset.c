@@ -16,7 +16,8 @@
 #include <sys/mman.h>
 
 static const char *const layout_words[] = {"auto", "nchw", "nhwc", NULL};
-static const char *const target_words[] = {"auto", "class", "value", NULL};
+static const char *const target_words[] = {"auto", "class", "value", "positions", NULL};
+static const char *const token_words[] = {"auto", "yes", "no", NULL};
 
 #define AT(field) offsetof(nt_data_options, field)
 static const nt_option options_table[] = {
@@ -31,9 +32,20 @@ static const nt_option options_table[] = {
     {"layout", NT_OPTION_ENUM, AT(layout), "auto", .choices = layout_words,
      .help = "order of axes in the file; auto: attribute `layout`, else nchw"},
     {"target", NT_OPTION_ENUM, AT(target), "auto", .choices = target_words,
-     .help = "what labels mean; auto: integers are classes, floats are values"},
+     .help = "what labels mean; auto: integers are classes, floats are values; positions: a class for each "
+             "position of the output, as for each token or pixel"},
     {"classes", NT_OPTION_INT, AT(classes), "0", 0, 1 << 24,
-     .help = "number of classes; 0: attribute `classes`, else largest label + 1"},
+     .help = "number of classes, of tokens the size of the vocabulary; 0: attribute `classes`, else largest "
+             "label + 1"},
+    {"tokens", NT_OPTION_ENUM, AT(tokens), "auto", .choices = token_words,
+     .help =
+         "samples are integer tokens, for an embedding layer; auto: if sequence is set or they are called "
+         "`tokens`"},
+    {"sequence", NT_OPTION_INT, AT(sequence), "0", 0, 1 << 24,
+     .help = "length of the windows that one long stream of tokens, (L), is cut into; targets are the next "
+             "tokens"},
+    {"stride", NT_OPTION_INT, AT(stride), "0", 0, 0x1p40,
+     .help = "tokens from the beginning of one window to that of the next; 0: as sequence"},
     {"batch", NT_OPTION_INT, AT(batch), "64", 1, 1 << 30, .help = "samples per step over all ranks"},
     {"eval_batch", NT_OPTION_INT, AT(eval_batch), "0", 0, 1 << 30, .flags = NT_OPTION_FREE,
      .help = "the same for evaluation; 0: as batch"},
@@ -234,7 +246,7 @@ size_t nt_dataset_target_bytes(const nt_dataset *ds)
 {
     switch (ds->spec.target) {
     case NT_TARGET_CLASS:
-        return sizeof(int32_t);
+        return (size_t)(ds->spec.n_labels > 0 ? ds->spec.n_labels : 1) * sizeof(int32_t);
     case NT_TARGET_VALUE:
         return (size_t)ds->spec.n_values * sizeof(float);
     case NT_TARGET_NONE:
@@ -251,8 +263,10 @@ static void describe_spec(const nt_dataset *ds, char *text, size_t cap)
         snprintf(text, cap, "%lld sample%s %s %s", (long long)ds->n_samples, ds->n_samples == 1 ? "" : "s",
                  nt_shape_text(ds->spec.x, shape), nt_dtype_name(ds->spec.x_dtype));
     if (n < 0 || (size_t)n >= cap) return;
-    if (ds->spec.target == NT_TARGET_CLASS)
-        snprintf(text + n, cap - (size_t)n, ", %lld classes", (long long)ds->spec.n_classes);
+    if (ds->spec.target == NT_TARGET_CLASS && ds->spec.n_classes > 0)
+        n += snprintf(text + n, cap - (size_t)n, ", %lld classes", (long long)ds->spec.n_classes);
+    if (ds->spec.target == NT_TARGET_CLASS && ds->spec.n_labels > 0 && (size_t)n < cap)
+        snprintf(text + n, cap - (size_t)n, " at %lld positions", (long long)ds->spec.n_labels);
     if (ds->spec.target == NT_TARGET_VALUE)
         snprintf(text + n, cap - (size_t)n, ", %lld target value%s", (long long)ds->spec.n_values,
                  ds->spec.n_values == 1 ? "" : "s");
@@ -279,9 +293,14 @@ static nt_status conform_target(nt_dataset *ds, const nt_sample_spec *spec, cons
                  "%s: the training set has %lld target values per sample, this set has %lld", name,
                  (long long)spec->n_values, (long long)ds->spec.n_values);
     if (spec->target != NT_TARGET_CLASS) return NT_OK;
+    NT_CHECK(ds->spec.n_labels == spec->n_labels, NT_ERR_DATA,
+             "%s: the training set has %lld labels a sample, this set has %lld", name,
+             (long long)(spec->n_labels > 0 ? spec->n_labels : 1),
+             (long long)(ds->spec.n_labels > 0 ? ds->spec.n_labels : 1));
     int32_t largest;
     if (ds->spec.n_classes != spec->n_classes) forget_class_names(ds);
     ds->spec.n_classes = spec->n_classes;
+    if (spec->n_labels > 0) return NT_OK;                             /* each is checked when it comes */
     NT_TRY(ds->ops->read(ds, &ds->max_class_row, 1, NULL, &largest)); /* fails where it is out of range */
     return NT_OK;
 }

@@ -12,8 +12,10 @@ typedef enum nt_data_layout { NT_LAYOUT_AUTO, NT_LAYOUT_NCHW, NT_LAYOUT_NHWC } n
 typedef enum nt_data_target {
     NT_DATA_TARGET_AUTO,
     NT_DATA_TARGET_CLASS,
-    NT_DATA_TARGET_VALUE
+    NT_DATA_TARGET_VALUE,
+    NT_DATA_TARGET_POSITIONS
 } nt_data_target;
+typedef enum nt_data_tokens { NT_TOKENS_AUTO, NT_TOKENS_YES, NT_TOKENS_NO } nt_data_tokens;
 
 typedef struct nt_data_options { /* [data] */
     nt_names file;               /* HDF5 files, or "synthetic" */
@@ -23,8 +25,11 @@ typedef struct nt_data_options { /* [data] */
     int layout;                  /* nt_data_layout: order of axes in the file */
     int target;                  /* nt_data_target */
     int64_t classes;             /* 0: from attribute or labels */
-    int64_t batch;               /* global */
-    int64_t eval_batch;          /* global, 0: batch */
+    int tokens;                  /* nt_data_tokens: whether samples are integer tokens */
+    int64_t sequence, stride;    /* of windows of a stream of tokens; stride 0: as sequence */
+    bool any_sequence;  /* no key: a stream may be cut anyhow where `sequence` is not set (inspect) */
+    int64_t batch;      /* global */
+    int64_t eval_batch; /* global, 0: batch */
     bool shuffle, drop_last;
     int64_t limit, valid_limit; /* use only the first so many samples; 0: all */
     int64_t resize[2];          /* 0: as stored */

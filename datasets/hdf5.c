@@ -10,6 +10,7 @@
 #include "datasets/hdf5_column.h"
 #include "datasets/hdf5_find.h"
 #include "datasets/hdf5_label.h"
+#include "datasets/hdf5_tokens.h"
 #include "datasets/transform.h"
 
 #include <ctype.h>
@@ -23,8 +24,9 @@ typedef struct hdf5 {
     int n_files;
     nt_h5 **file;          /* (n_files), as far as opened */
     nt_hdf5_place *place;  /* (n_files) */
-    nt_column *x, *target; /* target: NT_TARGET_VALUE only, once opened */
-    nt_labels labels;      /* NT_TARGET_CLASS only */
+    nt_column *x, *target; /* target: values, or labels of positions; once opened */
+    nt_labels labels;      /* one class a sample */
+    nt_tokens tokens;      /* length 0: samples are none */
 } hdf5;
 
 /* --- files --- */
@@ -158,11 +160,24 @@ static nt_shape sample_shape(nt_shape stored, bool channels_last)
     return shape;
 }
 
-static nt_status open_samples(nt_dataset *ds, const nt_data_options *options)
+static nt_status open_tokens(nt_dataset *ds, const nt_data_options *options, nt_split split)
+{
+    hdf5 *h = ds->state;
+    bool labelled = h->place[0].label[0] != '\0';
+    NT_TRY(nt_tokens_plan(&h->tokens, h->x, options, split, labelled));
+    ds->spec.x_dtype = NT_I32;
+    ds->spec.x = nt_shape_of(1, h->tokens.length);
+    ds->n_samples = h->tokens.n_samples;
+    return NT_OK;
+}
+
+static nt_status open_samples(nt_dataset *ds, const nt_data_options *options, nt_split split)
 {
     hdf5 *h = ds->state;
     bool channels_last, known;
     NT_TRY(open_column(h, false, &h->x));
+    if (nt_tokens_wanted(options, h->place[0].data)) return open_tokens(ds, options, split);
+    ds->n_samples = nt_column_rows(h->x);
     NT_TRY(find_layout(h, options, &channels_last, &known));
     nt_shape stored = nt_column_stored_shape(h->x);
     channels_last = channels_last && stored.n_dims >= 3;
@@ -227,24 +242,32 @@ static nt_status check_rows(const hdf5 *h, const nt_column *labels)
     return NT_OK;
 }
 
-/* data.classes, else attribute `classes`, else the number of names, else the largest label + 1. */
+/* data.classes, else attribute `classes`, else 0. *said is which. */
+static nt_status find_classes(const hdf5 *h, const nt_data_options *options, const char *set,
+                              int64_t *classes, const char **said)
+{
+    bool found = false;
+    *classes = options->classes;
+    *said = "data.classes";
+    if (*classes > 0) return NT_OK;
+    *said = "attribute 'classes'";
+    NT_TRY(find_int(h, set, "classes", classes, &found));
+    NT_CHECK(!found || (*classes >= 1 && *classes <= NT_MAX_CLASSES), NT_ERR_DATA,
+             "%s: attribute 'classes' is %lld", nt_h5_path(h->file[0]), (long long)*classes);
+    if (!found) *classes = 0;
+    return NT_OK;
+}
+
+/* The same, else the number of names, else the largest label + 1. */
 static nt_status count_classes(nt_dataset *ds, const nt_data_options *options, const nt_column *labels,
                                int n_names)
 {
     const hdf5 *h = ds->state;
     int64_t largest = h->labels.class[h->labels.max_row], classes = 0;
     char where[NT_COLUMN_WHERE_BYTES];
-    bool found = false;
-    const char *said = "data.classes";
-    if (options->classes > 0) {
-        classes = options->classes;
-    } else {
-        said = "attribute 'classes'";
-        NT_TRY(find_int(h, h->place[0].label, "classes", &classes, &found));
-        NT_CHECK(!found || (classes >= 1 && classes <= NT_MAX_CLASSES), NT_ERR_DATA,
-                 "%s: attribute 'classes' is %lld", nt_h5_path(h->file[0]), (long long)classes);
-        if (!found) classes = n_names > largest ? n_names : largest + 1;
-    }
+    const char *said;
+    NT_TRY(find_classes(h, options, h->place[0].label, &classes, &said));
+    if (classes == 0) classes = n_names > largest ? n_names : largest + 1;
     NT_CHECK(largest < classes, NT_ERR_DATA, "%s: class label %lld is out of range: %s says %lld classes",
              nt_column_where(labels, h->labels.max_row, where), (long long)largest, said, (long long)classes);
     ds->spec.n_classes = classes;
@@ -291,6 +314,44 @@ static nt_status open_values(nt_dataset *ds)
     return NT_OK;
 }
 
+/* Labels of positions are not all looked at beforehand: they are as many as the samples. */
+static nt_status open_positions(nt_dataset *ds, const nt_data_options *options)
+{
+    hdf5 *h = ds->state;
+    const char *said;
+    nt_shape shape = nt_column_stored_shape(h->target), out;
+    char where[NT_COLUMN_WHERE_BYTES];
+    NT_CHECK(nt_column_is_integer(h->target), NT_ERR_DATA, "%s: labels of positions are integers, not floats",
+             nt_column_where(h->target, 0, where));
+    ds->spec.target = NT_TARGET_CLASS;
+    NT_TRY(nt_column_form_rows(h->target, NT_I32, shape.n_dims ? shape : nt_shape_of(1, (int64_t)1),
+                               (nt_column_form){0}, &out));
+    ds->spec.n_labels = nt_shape_elems(out);
+    NT_TRY(find_classes(h, options, h->place[0].label, &ds->spec.n_classes, &said));
+    return NT_OK;
+}
+
+/* The targets of a token are the token after it. */
+static nt_status open_next_tokens(nt_dataset *ds, const nt_data_options *options)
+{
+    hdf5 *h = ds->state;
+    const char *said;
+    ds->spec.target = NT_TARGET_CLASS;
+    ds->spec.n_labels = h->tokens.length;
+    NT_TRY(find_classes(h, options, h->place[0].data, &ds->spec.n_classes, &said));
+    return NT_OK;
+}
+
+/* Whether a label stands for each position, as data.target says or one for each of several tokens does. */
+static bool means_positions(const nt_dataset *ds, const nt_column *labels, int target)
+{
+    const hdf5 *h = ds->state;
+    nt_shape shape = nt_column_stored_shape(labels);
+    if (target != NT_DATA_TARGET_AUTO) return target == NT_DATA_TARGET_POSITIONS;
+    return h->tokens.length > 0 && nt_column_is_integer(labels) && shape.n_dims == 1 &&
+           shape.dim[0] == h->tokens.length;
+}
+
 /* Integers, one a sample, are classes; everything else is values; data.target decides otherwise. */
 static bool means_classes(const nt_column *labels, int target)
 {
@@ -301,10 +362,15 @@ static bool means_classes(const nt_column *labels, int target)
 static nt_status open_targets(nt_dataset *ds, const nt_data_options *options)
 {
     hdf5 *h = ds->state;
+    if (h->tokens.shifted) return open_next_tokens(ds, options);
     if (!h->place[0].label[0]) return NT_OK; /* prediction only */
     nt_column *labels;
     NT_TRY(open_column(h, true, &labels));
     nt_status status = check_rows(h, labels);
+    if (status == NT_OK && means_positions(ds, labels, options->target)) {
+        h->target = labels;
+        return open_positions(ds, options);
+    }
     if (status == NT_OK && !means_classes(labels, options->target)) {
         h->target = labels;
         return open_values(ds);
@@ -341,9 +407,11 @@ static nt_status load(nt_dataset *ds, const nt_data_options *options, nt_split s
     nt_column *const columns[] = {h->x, h->target};
     for (int i = 0; i < 2; i++) {
         if (!columns[i]) continue;
-        double n_bytes = (double)nt_column_row_bytes(columns[i]) * (double)ds->n_samples;
+        int64_t n =
+            i == 0 && h->tokens.length > 0 ? nt_tokens_rows(&h->tokens, ds->n_samples) : ds->n_samples;
+        double n_bytes = (double)nt_column_row_bytes(columns[i]) * (double)n;
         if (n_bytes <= left) {
-            NT_TRY(nt_column_load(columns[i], ds->n_samples, true));
+            NT_TRY(nt_column_load(columns[i], n, true));
             left -= n_bytes;
         } else if (split == NT_SPLIT_TRAIN && options->shuffle && nt_column_is_chunked(columns[i])) {
             NT_TRY(load_part(ds, columns[i], n_bytes, left));
@@ -361,13 +429,12 @@ static nt_status hdf5_open(nt_dataset *ds, const nt_data_options *options, nt_sp
     ds->state = h;
     NT_TRY(open_files(h, options, split));
     if (h->n_files == 0) return NT_OK; /* no such part: n_samples stays 0 */
-    NT_TRY(open_samples(ds, options));
+    NT_TRY(open_samples(ds, options, split));
     NT_TRY(open_targets(ds, options));
-    NT_TRY(take_normalization(ds, options));
+    if (h->tokens.length == 0) NT_TRY(take_normalization(ds, options));
     int64_t limit = split == NT_SPLIT_TRAIN   ? options->limit
                     : split == NT_SPLIT_VALID ? options->valid_limit
                                               : 0;
-    ds->n_samples = nt_column_rows(h->x);
     if (limit > 0 && limit < ds->n_samples) ds->n_samples = limit;
     ds->max_class_row = h->labels.max_row;
     NT_TRY(load(ds, options, split));
@@ -381,6 +448,7 @@ static void hdf5_close(nt_dataset *ds)
     nt_column_close(h->x);
     nt_column_close(h->target);
     nt_labels_free(&h->labels);
+    nt_tokens_free(&h->tokens);
     for (int i = 0; i < h->n_files; i++)
         nt_h5_close(h->file[i]);
     free(h->file);
@@ -405,12 +473,40 @@ static nt_status read_classes(const nt_dataset *ds, const int64_t *index, int64_
     return NT_OK;
 }
 
+/* Labels (n, n_labels). A negative one may be the loss's ignore_index: it knows. */
+static nt_status read_positions(const nt_dataset *ds, const int64_t *index, int64_t n, int32_t *label)
+{
+    const hdf5 *h = ds->state;
+    char where[NT_COLUMN_WHERE_BYTES];
+    NT_TRY(nt_column_read(h->target, index, n, label));
+    for (int64_t i = 0; ds->spec.n_classes > 0 && i < n * ds->spec.n_labels; i++)
+        NT_CHECK(label[i] < ds->spec.n_classes, NT_ERR_DATA,
+                 "%s: class label %d at position %lld is out of range: there are %lld classes",
+                 nt_column_where(h->target, index[i / ds->spec.n_labels], where), label[i],
+                 (long long)(i % ds->spec.n_labels), (long long)ds->spec.n_classes);
+    return NT_OK;
+}
+
+/* n_tokens: of a vocabulary that is known. */
+static nt_status read_samples(nt_dataset *ds, const int64_t *index, int64_t n, void *x, void *target)
+{
+    hdf5 *h = ds->state;
+    if (h->tokens.length == 0) return x ? nt_column_read(h->x, index, n, x) : NT_OK;
+    int64_t n_tokens = h->tokens.shifted ? ds->spec.n_classes : 0;
+    if (!x && !h->tokens.shifted) return NT_OK;
+    return nt_tokens_read(&h->tokens, h->x, n_tokens, index, n, x, target);
+}
+
 static nt_status hdf5_read(nt_dataset *ds, const int64_t *index, int64_t n, void *x, void *target)
 {
     hdf5 *h = ds->state;
-    if (x) NT_TRY(nt_column_read(h->x, index, n, x));
-    if (target && ds->spec.target == NT_TARGET_CLASS) NT_TRY(read_classes(ds, index, n, target));
-    if (target && ds->spec.target == NT_TARGET_VALUE) NT_TRY(nt_column_read(h->target, index, n, target));
+    NT_TRY(read_samples(ds, index, n, x, target));
+    if (!target || h->tokens.shifted) return NT_OK;
+    if (ds->spec.target == NT_TARGET_CLASS && ds->spec.n_labels > 0)
+        NT_TRY(read_positions(ds, index, n, target));
+    else if (ds->spec.target == NT_TARGET_CLASS)
+        NT_TRY(read_classes(ds, index, n, target));
+    if (ds->spec.target == NT_TARGET_VALUE) NT_TRY(nt_column_read(h->target, index, n, target));
     return NT_OK;
 }
 

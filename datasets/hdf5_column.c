@@ -17,7 +17,8 @@
 
 #define MAX_CHUNK_BYTES ((size_t)256 << 20)
 #define MAX_SET_DIMS    5
-#define LOAD_ROWS       1024 /* rows read at a time while loading */
+#define LOAD_ROWS       1024               /* rows read at a time while loading, or if these are small */
+#define LOAD_BYTES      ((int64_t)1 << 18) /* so many bytes */
 
 /* A row that is asked for and its place in the batch. */
 typedef struct wish {
@@ -397,14 +398,41 @@ nt_status nt_column_read(nt_column *c, const int64_t *index, int64_t n, void *ds
     return NT_OK;
 }
 
+/* Rows that are not in memory, share by share. */
+static nt_status read_range(nt_column *c, int64_t first, int64_t n, char *dst)
+{
+    size_t row_bytes = nt_column_row_bytes(c);
+    for (int64_t count; n > 0; first += count, n -= count, dst += (size_t)count * row_bytes) {
+        const share *s = share_of(c, first);
+        int64_t left = s->first + s->n - first;
+        count = c->raw ? 1 : n < left ? n : left;
+        if (c->raw)
+            NT_TRY(read_formed(c, first, dst));
+        else
+            NT_TRY(read_raw(c, first, count, dst));
+    }
+    return NT_OK;
+}
+
+nt_status nt_column_read_range(nt_column *c, int64_t first, int64_t n, void *dst)
+{
+    size_t row_bytes = nt_column_row_bytes(c);
+    int64_t there = c->n_loaded - first < n ? c->n_loaded - first : n;
+    if (there < 0) there = 0;
+    if (there > 0) memcpy(dst, c->memory + (size_t)first * row_bytes, (size_t)there * row_bytes);
+    NT_TRY(read_range(c, first + there, n - there, (char *)dst + (size_t)there * row_bytes));
+    report_denormals(c);
+    return NT_OK;
+}
+
+/* In pieces, because what converts them needs as much memory again. */
 static nt_status load_rows(nt_column *c, int64_t n, char *memory)
 {
-    int64_t index[LOAD_ROWS];
-    for (int64_t first = 0; first < n; first += LOAD_ROWS) {
-        int64_t count = n - first < LOAD_ROWS ? n - first : LOAD_ROWS;
-        for (int64_t i = 0; i < count; i++)
-            index[i] = first + i;
-        NT_TRY(read_files(c, index, count, memory + (size_t)first * nt_column_row_bytes(c)));
+    const int64_t row_bytes = (int64_t)nt_column_row_bytes(c);
+    const int64_t step = row_bytes * LOAD_ROWS < LOAD_BYTES ? LOAD_BYTES / row_bytes : LOAD_ROWS;
+    for (int64_t first = 0; first < n; first += step) {
+        int64_t count = n - first < step ? n - first : step;
+        NT_TRY(read_range(c, first, count, memory + first * row_bytes));
     }
     return NT_OK;
 }

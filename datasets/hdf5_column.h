@@ -31,9 +31,9 @@ bool nt_column_is_u8(const nt_column *column);            /* stored as unsigned 
 bool nt_column_is_integer(const nt_column *column);
 bool nt_column_is_chunked(const nt_column *column);
 
-/* Decides what rows become: dtype NT_U8 or NT_F32, shape (stored_shape with the same number of elements, in
- * the order after channels_last; (C, H, W) where height and width are given). *out_shape: what comes out.
- * Once, before reading. */
+/* Decides what rows become: dtype NT_U8, NT_F32 or NT_I32 (of integers, checked for range), shape
+ * (stored_shape with the same number of elements, in the order after channels_last; (C, H, W) where height
+ * and width are given). *out_shape: what comes out. Once, before reading. */
 NT_MUST nt_status nt_column_form_rows(nt_column *column, nt_dtype dtype, nt_shape shape, nt_column_form form,
                                       nt_shape *out_shape);
 size_t nt_column_row_bytes(const nt_column *column); /* of what comes out */
@@ -45,6 +45,9 @@ NT_MUST nt_status nt_column_load(nt_column *column, int64_t n, bool complete);
 /* Rows index[0 .. n) in that order. Floats are checked: NaN and infinity are NT_ERR_DATA naming file, set and
  * row; subnormal numbers become zero and are reported once. One thread at a time. */
 NT_MUST nt_status nt_column_read(nt_column *column, const int64_t *index, int64_t n, void *dst);
+
+/* Rows [first, first + n), formed and checked as by nt_column_read. */
+NT_MUST nt_status nt_column_read_range(nt_column *column, int64_t first, int64_t n, void *dst);
 
 /* Rows [first, first + n) converted to int64, unformed; fractions and NaN are NT_ERR_DATA. */
 NT_MUST nt_status nt_column_read_integers(nt_column *column, int64_t first, int64_t n, int64_t *dst);

@@ -7,12 +7,15 @@
  * with the reason, never a reason to look elsewhere. */
 #include "datasets/hdf5_find.h"
 
+#include "datasets/hdf5_tokens.h"
+
 #include <stdio.h>
 #include <string.h>
 
 #define MAX_CHUNK_BYTES ((size_t)1) /* only to be told why a set cannot be opened */
 
-static const char *const data_names[] = {"data", "images", "image", "x", "X", "inputs", "features", NULL};
+static const char *const data_names[] = {"data", "tokens", "images",   "image", "x",
+                                         "X",    "inputs", "features", NULL};
 static const char *const label_names[] = {"label", "labels", "target", "targets", "y", "Y", NULL};
 
 /* What a split is called, in groups and in names. */
@@ -104,6 +107,12 @@ static nt_status nothing_found(const search *s, const char *group, const char *w
             nt_h5_path(s->file), group, what, looked, key, there);
 }
 
+/* Tokens are their own targets. */
+static bool may_lack_labels(const search *s, const char *data)
+{
+    return s->split == NT_SPLIT_PREDICT || nt_tokens_wanted(s->options, data);
+}
+
 /* Samples and labels in a group that must have them. */
 static nt_status take_group(const search *s, const char *group)
 {
@@ -114,7 +123,7 @@ static nt_status take_group(const search *s, const char *group)
     NT_TRY(find_set(s, group, s->options->data, data_names, place->data));
     if (!place->data[0]) return nothing_found(s, group, "samples", "data", data_names);
     NT_TRY(find_set(s, group, s->options->label, label_names, place->label));
-    if (!place->label[0] && s->split != NT_SPLIT_PREDICT)
+    if (!place->label[0] && !may_lack_labels(s, place->data))
         return nothing_found(s, group, "labels", "label", label_names);
     return NT_OK;
 }
@@ -160,7 +169,7 @@ static nt_status try_patterns(const search *s, const char *const *words, bool *f
             snprintf(label, sizeof label, patterns[k].label, words[i]);
             if (!nt_h5_has_set(s->file, data)) continue;
             bool labelled = nt_h5_has_set(s->file, label);
-            if (!labelled && s->split != NT_SPLIT_PREDICT) continue;
+            if (!labelled && !may_lack_labels(s, data)) continue;
             *found = true;
             snprintf(place->group, sizeof place->group, "/");
             snprintf(place->data, sizeof place->data, "/%s", data);

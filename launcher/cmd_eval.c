@@ -32,6 +32,9 @@ static void print_text(const nt_session *s, const nt_resume *used, const nt_loss
     printf("samples     %lld\n", (long long)sum->n);
     printf("loss        %.6f (standard deviation over samples %.6f)\n", sum->loss / (double)sum->n,
            nt_spread(sum->loss, sum->loss_squared, sum->n));
+    if (s->model->spec.n_labels > 0 && strcmp(nt_loss_of_model(s->model), "cross_entropy") == 0)
+        printf("perplexity  %.4f (over %lld positions a sample; a sample is right if all of them are)\n",
+               exp(sum->loss / (double)sum->n), (long long)s->model->spec.n_labels);
     if (strcmp(nt_loss_of_model(s->model), "mse") != 0)
         printf("accuracy    %.4f (%lld right; 95 %% interval %.4f to %.4f)\n",
                (double)sum->correct / (double)sum->n, (long long)sum->correct, range.low, range.high);
@@ -78,11 +81,12 @@ static nt_status evaluate_and_print(nt_session *s, const nt_resume *used, nt_con
     return NT_OK;
 }
 
-/* A confusion matrix where there are classes, and not so many that nobody could read it. */
+/* A confusion matrix where there are classes, one a sample, and not so many that nobody could read it. */
 static nt_status evaluate(nt_session *s, const nt_resume *used, bool json)
 {
     const int64_t k = nt_shape_elems(s->model->layer[s->model->output].out);
-    bool wanted = strcmp(nt_loss_of_model(s->model), "cross_entropy") == 0 && k <= 1000;
+    bool wanted =
+        strcmp(nt_loss_of_model(s->model), "cross_entropy") == 0 && k <= 1000 && s->model->spec.n_labels == 0;
     nt_confusion confusion = {.n_classes = k};
     if (wanted) {
         confusion.count = calloc((size_t)(k * k), sizeof *confusion.count);

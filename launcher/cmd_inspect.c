@@ -48,7 +48,7 @@ static void print_counts(const int64_t *count, int64_t n_classes)
 static nt_status inspect_part(nt_dataset *ds)
 {
     const int64_t rows = 256;
-    const bool classes = ds->spec.target == NT_TARGET_CLASS;
+    const bool classes = ds->spec.target == NT_TARGET_CLASS && ds->spec.n_labels == 0;
     char text[512];
     nt_dataset_describe(ds, text, sizeof text);
     printf("%s\n", text);
@@ -85,6 +85,7 @@ static nt_status inspect_dataset(const char *path)
     nt_data_options options;
     NT_TRY(nt_section_defaults(&nt_data_section, &options));
     options.file = (nt_names){.n = 1, .name = &path};
+    options.any_sequence = true;
     NT_TRY(inspect_split(&options, NT_SPLIT_TRAIN));
     NT_TRY(inspect_split(&options, NT_SPLIT_VALID));
     printf("sound: every row was read\n");

@@ -89,12 +89,16 @@ static bool is_right(const axes *a, const position *v)
     return first_largest(a, v->x) == answer;
 }
 
-static nt_status check_target(const nt_op *op, const axes *a, const position *v)
+/* sample: of the dataset. */
+static nt_status check_target(const nt_op *op, const axes *a, const position *v, int64_t sample, int64_t p)
 {
     double sum = 0;
-    NT_CHECK(v->t || (v->label >= 0 && v->label < a->k), NT_ERR_DATA,
-             "layer %s: class label %d is not in 0..%lld, the classes the model has outputs for", op->name,
-             v->label, (long long)(a->k - 1));
+    NT_CHECK(
+        v->t || (v->label >= 0 && v->label < a->k), NT_ERR_DATA,
+        "layer %s: class label %d is not in 0..%lld, the classes the model has outputs for (sample %lld, "
+        "position %lld)%s",
+        op->name, v->label, (long long)(a->k - 1), (long long)sample, (long long)p,
+        v->label < 0 ? "; loss.ignore_index can say that it does not count" : "");
     for (int64_t k = 0; v->t && k < a->k; k++) {
         double t = (double)v->t[k * a->class_step];
         NT_CHECK(t >= 0, NT_ERR_DATA, "layer %s: target %g is not a probability; for values use mse",
@@ -125,7 +129,7 @@ static nt_status full_forward(nt_op *op, const nt_pass *pass)
         for (int64_t p = 0; p < a.p; p++) {
             const position v = position_at(op, &a, i, p);
             if (!counts(&a, &v)) continue;
-            NT_TRY(check_target(op, &a, &v));
+            NT_TRY(check_target(op, &a, &v, pass->sample ? pass->sample[i] : i, p));
             double lse = log_sum_exp(&a, v.x);
             for (int64_t k = 0; k < a.k; k++)
                 loss += wanted(&a, &v, k) * (lse - (double)v.x[k * a.class_step]);

@@ -33,15 +33,18 @@ static void make_chains(const int32_t *token, int64_t n, int64_t vocabulary, int
 
 static nt_status embedding_forward(nt_op *op, const nt_pass *pass)
 {
-    (void)pass;
     const int64_t vocabulary = op->param[0].shape.dim[0], e = op->param[0].shape.dim[1];
+    const int64_t length = op->x[0].shape.dim[1];
     const int32_t *token = op->x[0].data;   /* (N, T) */
     const real *weight = op->param[0].data; /* (V, E) */
     real *y = op->y.data;                   /* (N, T, E) */
     for (int64_t i = 0, n = n_tokens(op); i < n; i++) {
         NT_CHECK(token[i] >= 0 && token[i] < vocabulary, NT_ERR_DATA,
-                 "layer %s: token %d is not in 0..%lld, the vocabulary that num_embeddings says", op->name,
-                 token[i], (long long)(vocabulary - 1));
+                 "layer %s: token %d at position %lld of sample %lld is not in 0..%lld, the vocabulary that "
+                 "num_embeddings says",
+                 op->name, token[i], (long long)(i % length),
+                 (long long)(pass->sample ? pass->sample[i / length] : i / length),
+                 (long long)(vocabulary - 1));
         NT_REF(copy)(y + i * e, weight + token[i] * e, (size_t)e * sizeof *y);
     }
     if (op->training) make_chains(token, n_tokens(op), vocabulary, op->saved);
