@@ -14,30 +14,57 @@ size_t nt_h5_decode_bytes(size_t chunk_bytes)
 }
 
 /* Fletcher's checksum (Fletcher 1982) over 16-bit big-endian words, an odd last byte padded with zero, both
- * sums folded to 16 bits. */
+ * sums folded to 16 bits: a is the sum of the words, b that of all values a has had.
+ *
+ * Folding may come late, because it is a remainder of 65535, in which 0 is written as 65535 unless all words
+ * were 0; and in that remainder swapping the bytes of a word is to multiply by 256, so words are summed as
+ * this machine reads them. They are summed in LANES columns at once: with B the b of a column alone, a word
+ * in column l counts LANES * B - l * a. */
+enum { LANES = 16, MOST_ROWS = 256 /* below 2^32: 65535 * 256 * 257 / 2 */ };
+typedef uint16_t words __attribute__((vector_size(2 * LANES)));
+typedef uint32_t sums __attribute__((vector_size(4 * LANES)));
+
+static uint32_t fold(uint64_t sum)
+{
+    while (sum >> 16)
+        sum = (sum & 0xffff) + (sum >> 16);
+    return (uint32_t)sum;
+}
+
+/* n_rows * LANES words; a and b go on. */
+static void sum_columns(const unsigned char *data, size_t n_rows, uint64_t *a, uint64_t *b)
+{
+    sums col_a = {0}, col_b = {0};
+    for (size_t row = 0; row < n_rows; row++, data += 2 * LANES) {
+        words word;
+        memcpy(&word, data, sizeof word);
+        col_a += __builtin_convertvector(word, sums);
+        col_b += col_a;
+    }
+    uint64_t sum_a = 0, sum_b = 0;
+    for (int l = 0; l < LANES; l++) {
+        sum_a += col_a[l];
+        sum_b += (uint64_t)LANES * col_b[l] - (uint64_t)l * col_a[l];
+    }
+    *b = fold(*b + n_rows * LANES * *a + sum_b);
+    *a = fold(*a + sum_a);
+}
+
 static uint32_t fletcher32(const unsigned char *data, size_t n_bytes)
 {
-    uint32_t a = 0, b = 0;
-    size_t n_words = n_bytes / 2;
-    while (n_words > 0) {
-        size_t n = n_words < 360 ? n_words : 360; /* 360 words: the sums stay below 2^32 */
-        n_words -= n;
-        for (; n > 0; n--, data += 2) {
-            a += (uint32_t)data[0] << 8 | data[1];
-            b += a;
-        }
-        a = (a & 0xffff) + (a >> 16);
-        b = (b & 0xffff) + (b >> 16);
+    uint64_t a = 0, b = 0;
+    for (size_t rows = n_bytes / (2 * LANES), n; rows > 0; rows -= n, data += n * 2 * LANES) {
+        n = rows < MOST_ROWS ? rows : MOST_ROWS;
+        sum_columns(data, n, &a, &b);
     }
-    if (n_bytes % 2 != 0) {
-        a += (uint32_t)data[0] << 8;
+    for (size_t left = n_bytes % (2 * LANES), i = 0; i < left; i += 2) {
+        uint16_t word = 0;
+        memcpy(&word, data + i, i + 1 < left ? 2 : 1);
+        a += word;
         b += a;
-        a = (a & 0xffff) + (a >> 16);
-        b = (b & 0xffff) + (b >> 16);
     }
-    a = (a & 0xffff) + (a >> 16);
-    b = (b & 0xffff) + (b >> 16);
-    return b << 16 | a;
+    const uint64_t swap = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? 256 : 1;
+    return fold(swap * b) << 16 | fold(swap * a);
 }
 
 /* The checksum follows the data, little-endian. */

@@ -95,6 +95,7 @@ size_t nt_dataset_target_bytes(const nt_dataset *ds);
 /* What every set that is in memory does: dst row i = src row index[i], for n rows of row_bytes. */
 NT_MUST nt_status nt_rows_allocate(void **out, size_t n_bytes); /* free() it; large ones on huge pages */
 void nt_rows_gather(void *dst, const void *src, const int64_t *index, int64_t n, size_t row_bytes);
+void nt_rows_copy(void *dst, const char *const *from, int64_t n, size_t row_bytes); /* row i from from[i] */
 
 /* The file(s) in words for the run's log: "datasets/digits.h5:/train, 1437 samples 1x8x8 uint8, 10 classes".
  */

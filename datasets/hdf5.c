@@ -390,9 +390,9 @@ static nt_status load_part(nt_dataset *ds, nt_column *column, double n_bytes, do
     bool worth_it = budget >= n_bytes / 4;
     if (worth_it)
         NT_TRY(nt_column_load(column, (int64_t)(budget / (double)nt_column_row_bytes(column)), false));
-    nt_info(
-        "%s: '%s' is stored in chunks, of which each shuffled batch decodes many; %.0f %% of it are kept in "
-        "memory, data.memory_mb = %.0f would keep it all",
+    nt_warn(
+        "%s: '%s' is stored in chunks, of which each shuffled batch decodes many, and only %.0f %% of it are "
+        "kept in memory: set data.memory_mb = %.0f, or rewrite it with h5repack -f NONE -l CONTI",
         nt_h5_path(h->file[0]), h->place[0].data, worth_it ? 100 * budget / n_bytes : 0,
         ceil(n_bytes / 0x1p20));
     return NT_OK;

@@ -3,11 +3,17 @@
  * Shuffled rows are read in ascending order and put where they belong: neighbours become one read, and a
  * chunk that several rows of a batch share is decoded once, because core/h5 keeps the last one. Rows that
  * need no forming go straight to their place. A column that was loaded is one block of memory on huge pages:
- * a shuffled row is a few kilobytes, and with small pages the TLB misses cost as much as the copy. */
+ * a shuffled row is a few kilobytes, and with small pages the TLB misses cost as much as the copy.
+ *
+ * Contiguous rows that are wanted as they are stored are copied out of a mapping of the file, without a call
+ * for each. Where the file is not in memory they are asked for, all rows of a batch, in ascending order,
+ * before the first is touched, so that the disk has them all in its queue. Asking costs as much as copying a
+ * small row, so rows that were found in memory are not asked for, until a batch has to wait again. */
 #include "datasets/hdf5_column.h"
 
 #include "core/log.h"
 #include "datasets/dataset.h"
+#include "datasets/mapped.h"
 #include "datasets/transform.h"
 
 #include <math.h>
@@ -19,6 +25,8 @@
 #define MAX_SET_DIMS    5
 #define LOAD_ROWS       1024               /* rows read at a time while loading, or if these are small */
 #define LOAD_BYTES      ((int64_t)1 << 18) /* so many bytes */
+#define LARGE_ROW_BYTES 65536              /* where asking ahead costs nothing beside the copy */
+#define ASK_BATCHES     32                 /* after one that had to wait, so many are asked for */
 
 /* A row that is asked for and its place in the batch. */
 typedef struct wish {
@@ -29,6 +37,8 @@ typedef struct share {
     nt_column_source source;
     nt_h5_set *set;
     int64_t first, n; /* rows of the column */
+    nt_mapped mapped;
+    bool touched; /* by the batch that is being read */
 } share;
 
 struct nt_column {
@@ -47,7 +57,10 @@ struct nt_column {
 
     wish *wish; /* (n_wish_cap) and as many to sort with: grows to the largest batch */
     int64_t n_wish_cap;
-    char *memory; /* (n_loaded) formed rows from the first on; NULL: none */
+    const char **from;   /* (n_wish_cap) of a mapped column: where each row of the batch lies */
+    bool looked, mapped; /* whether mapping was tried, and whether rows are read that way */
+    int64_t asks_left;   /* batches to ask for ahead */
+    char *memory;        /* (n_loaded) formed rows from the first on; NULL: none */
     int64_t n_loaded;
     bool complete; /* no other rows will be asked for */
     int64_t n_denormal;
@@ -150,6 +163,7 @@ nt_status nt_column_open(nt_column **out, const nt_column_source *source, int n_
 static void close_sets(nt_column *c)
 {
     for (int i = 0; c->share && i < c->n_shares; i++) {
+        nt_mapped_close(&c->share[i].mapped);
         nt_h5_set_close(c->share[i].set);
         c->share[i].set = NULL;
     }
@@ -160,7 +174,7 @@ void nt_column_close(nt_column *c)
     if (!c) return;
     close_sets(c);
     nt_resize_destroy(c->resize);
-    free(c->share), free(c->raw), free(c->turned), free(c->wish), free(c->memory);
+    free(c->share), free(c->raw), free(c->turned), free(c->wish), free(c->from), free(c->memory);
     free(c);
 }
 
@@ -328,6 +342,9 @@ static nt_status make_room(nt_column *c, int64_t n)
     wish *more = realloc(c->wish, 2 * (size_t)n * sizeof *more);
     NT_CHECK_ALLOC(more, 2 * (size_t)n * sizeof *more);
     c->wish = more;
+    const char **from = realloc(c->from, (size_t)n * sizeof *from);
+    NT_CHECK_ALLOC(from, (size_t)n * sizeof *from);
+    c->from = from;
     c->n_wish_cap = n;
     return NT_OK;
 }
@@ -361,7 +378,6 @@ static int64_t run_length(const nt_column *c, int64_t i, int64_t n)
 static nt_status read_files(nt_column *c, const int64_t *index, int64_t n, char *dst)
 {
     size_t row_bytes = nt_column_row_bytes(c);
-    NT_TRY(make_room(c, n));
     int64_t n_wishes = make_wishes(c, index, n);
     for (int64_t i = 0, run; i < n_wishes; i += run) {
         char *to = dst + (size_t)c->wish[i].place * row_bytes;
@@ -371,6 +387,75 @@ static nt_status read_files(nt_column *c, const int64_t *index, int64_t n, char 
         else
             NT_TRY(read_raw(c, c->wish[i].row, run, to));
     }
+    return NT_OK;
+}
+
+/* --- mapped files --- */
+
+/* Whether a stored row is, byte for byte, what is wanted. */
+static bool is_wanted_as_stored(const nt_column *c, const nt_h5_info *info)
+{
+    bool same = c->dtype == NT_U8 ? is_u8(info)
+                                  : c->dtype == NT_F32 && info->type_class == NT_H5_FLOAT &&
+                                        info->type_bytes == 4 && info->native_order;
+    return same && !c->raw && info->file_offset >= 0;
+}
+
+/* All shares or none. */
+static bool map_files(nt_column *c)
+{
+    for (int i = 0; i < c->n_shares; i++) {
+        share *s = &c->share[i];
+        const nt_h5_info *info = nt_h5_set_info(s->set);
+        if (is_wanted_as_stored(c, info) &&
+            nt_mapped_open(&s->mapped, nt_h5_descriptor(s->source.file), info->file_offset,
+                           s->n * (int64_t)nt_column_row_bytes(c)))
+            continue;
+        while (i-- > 0)
+            nt_mapped_close(&c->share[i].mapped);
+        return false;
+    }
+    return true;
+}
+
+/* Has the disk read the rows that are not in memory, in the order of the file. */
+static void ask_ahead(nt_column *c, const int64_t *index, int64_t n)
+{
+    size_t row_bytes = nt_column_row_bytes(c);
+    int64_t n_wishes = make_wishes(c, index, n);
+    for (int64_t i = 0; i < n_wishes; i++)
+        nt_mapped_want(&share_of(c, c->wish[i].row)->mapped, c->from[c->wish[i].place], row_bytes);
+}
+
+static nt_status check_mapped(nt_column *c, bool copied)
+{
+    for (int i = 0; i < c->n_shares; i++) {
+        share *s = &c->share[i];
+        NT_CHECK(!s->touched || nt_mapped_is_whole(&s->mapped), NT_ERR_DATA,
+                 "%s: dataset '%s' ends early: the file has become shorter", nt_h5_path(s->source.file),
+                 s->source.name);
+        s->touched = false;
+    }
+    NT_CHECK(copied, NT_ERR_IO, "cannot read '%s' or a file beside it: the disk failed (SIGBUS)",
+             nt_h5_path(c->share[0].source.file));
+    return NT_OK;
+}
+
+static nt_status read_mapped(nt_column *c, const int64_t *index, int64_t n, char *dst)
+{
+    size_t row_bytes = nt_column_row_bytes(c);
+    for (int64_t i = 0; i < n; i++) {
+        share *s = &c->share[share_of(c, index[i]) - c->share];
+        s->touched = true;
+        c->from[i] = s->mapped.part + (size_t)(index[i] - s->first) * row_bytes;
+    }
+    if (row_bytes >= LARGE_ROW_BYTES || c->asks_left > 0) ask_ahead(c, index, n);
+    int64_t waits = nt_mapped_waits();
+    bool copied = nt_mapped_copy(dst, c->from, n, row_bytes);
+    if (c->asks_left-- <= 0) c->asks_left = nt_mapped_waits() > waits ? ASK_BATCHES : 0;
+    NT_TRY(check_mapped(c, copied));
+    for (int64_t i = 0; c->dtype == NT_F32 && i < n; i++)
+        NT_TRY(check_values(c, index[i], 1, (float *)(void *)(dst + (size_t)i * row_bytes)));
     return NT_OK;
 }
 
@@ -390,10 +475,16 @@ nt_status nt_column_read(nt_column *c, const int64_t *index, int64_t n, void *ds
         nt_rows_gather(dst, c->memory, index, n, row_bytes);
         return NT_OK;
     }
+    NT_TRY(make_room(c, n));
+    if (!c->looked) c->mapped = map_files(c);
+    c->looked = true;
     for (int64_t i = 0; c->memory && i < n; i++)
         if (index[i] < c->n_loaded)
             memcpy((char *)dst + (size_t)i * row_bytes, c->memory + (size_t)index[i] * row_bytes, row_bytes);
-    NT_TRY(read_files(c, index, n, dst));
+    if (c->mapped)
+        NT_TRY(read_mapped(c, index, n, dst));
+    else
+        NT_TRY(read_files(c, index, n, dst));
     report_denormals(c);
     return NT_OK;
 }

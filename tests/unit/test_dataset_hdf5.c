@@ -6,8 +6,10 @@
 
 #include "core/log.h"
 
+#include <fcntl.h>
 #include <math.h>
 #include <pthread.h>
+#include <unistd.h>
 
 enum { N = 23, C = 3, H = 4, W = 5, ROW = C * H * W };
 
@@ -366,6 +368,43 @@ static void part_of_a_chunked_set_is_kept(void **state)
         nt_dataset_close(ds);
     }
     free(big);
+}
+
+/* Rows out of a mapping, small ones and ones that are always asked for ahead, in memory or not. */
+static void rows_of_a_mapped_file(void **state)
+{
+    (void)state;
+    enum { ROWS = 40, MOST = 70001 };
+    static uint8_t big[ROWS * MOST], x[ROWS * MOST];
+    static int label[ROWS];
+    for (int i = 0; i < ROWS * MOST; i++)
+        big[i] = (uint8_t)((uint32_t)i * 2654435761u >> 19);
+    for (hsize_t bytes = 101; bytes <= MOST; bytes += MOST - 101) {
+        hid_t file = new_file("mapped.h5");
+        put_int(file, "/label", DIMS(ROWS), label);
+        put_stored(file, "/data", H5T_STD_U8LE, H5T_NATIVE_UINT8, DIMS(ROWS, bytes), big,
+                   (storage){0, false});
+        end_file(file);
+        int fd = open(in_dir("mapped.h5"), O_RDWR);
+        assert_int_equal(fsync(fd), 0);
+        nt_data_options options = options_for(in_dir("mapped.h5"));
+        options.memory_mb = 0;
+        nt_dataset *ds = must_open(&options, NT_SPLIT_TRAIN);
+        for (int64_t batch = 0; batch < 70; batch++) {
+            int64_t index[ROWS];
+            for (int64_t i = 0; i < ROWS; i++)
+                index[i] = (i * 7 + batch) % ROWS;
+            if (batch % 8 == 0) assert_int_equal(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+            assert_ok(nt_dataset_read(ds, index, ROWS, x, NULL));
+            for (int64_t i = 0; i < ROWS; i++)
+                assert_memory_equal(x + i * (int64_t)bytes, big + index[i] * (int64_t)bytes, bytes);
+        }
+        assert_int_equal(ftruncate(fd, 20 * (off_t)bytes), 0);
+        assert_fails(nt_dataset_read(ds, (int64_t[]){3, 39}, 2, x, NULL), NT_ERR_DATA, "mapped.h5",
+                     "shorter");
+        nt_dataset_close(ds);
+        close(fd);
+    }
 }
 
 typedef struct reading {
@@ -868,6 +907,7 @@ int main(void)
         cmocka_unit_test(channels_last_are_turned),
         cmocka_unit_test(suspicious_layout_is_said),
         cmocka_unit_test(part_of_a_chunked_set_is_kept),
+        cmocka_unit_test(rows_of_a_mapped_file),
         cmocka_unit_test(two_sets_are_read_at_once),
         cmocka_unit_test(targets_are_classes_or_values),
         cmocka_unit_test(number_of_classes),
