@@ -146,7 +146,18 @@ static int by_importance(const void *a, const void *b)
 
 /* --- slots --- */
 
-/* One slot per parameter, last layer first: the order in which backward finishes them. */
+static nt_status add_slot(nt_net *net, int i, int p)
+{
+    const nt_layer *layer = &net->model->layer[i];
+    nt_slot *slot = &net->slot[net->n_slots++];
+    *slot = (nt_slot){.layer = i, .param = p, .role = layer->param[p].role};
+    int used = snprintf(slot->name, sizeof slot->name, "%s.%s", layer->name, layer->param[p].name);
+    NT_CHECK(used < (int)sizeof slot->name, NT_ERR_CONFIG, "layer name %s is too long", layer->name);
+    return NT_OK;
+}
+
+/* One slot per parameter, last layer first: the order in which backward finishes them; running statistics,
+ * for which nobody waits, behind all others. */
 static nt_status list_slots(nt_net *net)
 {
     const nt_model *model = net->model;
@@ -155,15 +166,10 @@ static nt_status list_slots(nt_net *net)
         n += model->layer[i].n_params;
     net->slot = calloc((size_t)n + 1, sizeof *net->slot);
     NT_CHECK_ALLOC(net->slot, (size_t)n * sizeof *net->slot);
-    for (int i = model->n_layers - 1; i >= 0; i--)
-        for (int p = 0; p < model->layer[i].n_params; p++) {
-            nt_slot *slot = &net->slot[net->n_slots++];
-            *slot = (nt_slot){.layer = i, .param = p, .role = model->layer[i].param[p].role};
-            int used = snprintf(slot->name, sizeof slot->name, "%s.%s", model->layer[i].name,
-                                model->layer[i].param[p].name);
-            NT_CHECK(used < (int)sizeof slot->name, NT_ERR_CONFIG, "layer name %s is too long",
-                     model->layer[i].name);
-        }
+    for (int stats = 0; stats < 2; stats++)
+        for (int i = model->n_layers - 1; i >= 0; i--)
+            for (int p = 0; p < model->layer[i].n_params; p++)
+                if ((model->layer[i].param[p].role == NT_PARAM_STAT) == stats) NT_TRY(add_slot(net, i, p));
     return NT_OK;
 }
 
@@ -481,11 +487,19 @@ static nt_status run_sums(nt_net *net, nt_plan *plan, int after, int *next)
 static nt_status report_ready(nt_net *net, int i, int *slot, nt_ready_fn ready, void *arg)
 {
     int first = *slot;
-    while (*slot < net->n_slots && net->slot[*slot].layer == i)
+    while (*slot < net->n_slots && net->slot[*slot].layer == i && net->slot[*slot].role != NT_PARAM_STAT)
         (*slot)++;
     if (*slot == first || !ready) return NT_OK;
     int64_t end = *slot < net->n_slots ? net->slot[*slot].offset : net->n_elems;
     NT_TRY(ready(arg, net->slot[first].offset, end));
+    return NT_OK;
+}
+
+/* The running statistics, all at once, after everything else. */
+static nt_status report_stats(nt_net *net, int slot, nt_ready_fn ready, void *arg)
+{
+    if (slot == net->n_slots || !ready) return NT_OK;
+    NT_TRY(ready(arg, net->slot[slot].offset, net->n_elems));
     return NT_OK;
 }
 
@@ -564,6 +578,7 @@ nt_status nt_net_backward(nt_net *net, const nt_pass *pass, nt_ready_fn ready, v
         NT_TRY(run_sums(net, plan, i, &sum));
         NT_TRY(report_ready(net, i, &slot, ready, arg));
     }
+    NT_TRY(report_stats(net, slot, ready, arg));
     return NT_OK;
 }
 
@@ -597,6 +612,7 @@ nt_status nt_net_idle_backward(nt_net *net, const nt_pass *pass, nt_ready_fn rea
             NT_TRY(sum_zeros(net, pass, nt_batchnorm_backward_sums(layer->out.dim[0])));
         NT_TRY(report_ready(net, i, &slot, ready, arg));
     }
+    NT_TRY(report_stats(net, slot, ready, arg));
     return NT_OK;
 }
 

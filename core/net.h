@@ -4,8 +4,8 @@
  * evaluation), all asked for before nt_net_build and all bound to the same arenas: the step allocates
  * nothing. Activation memory is laid out by liveness (core/memplan.h) and shared by all plans.
  *
- * Flat parameters. Slots lie in the arena in the order in which backward finishes their gradients, 64-byte
- * aligned, in the backend's layout. A gradient bucket is a range [begin, end) of elements. Gaps and padding
+ * Flat parameters. Slots lie in the arena in the order in which backward finishes their gradients, running
+ * statistics behind all others, 64-byte aligned, in the backend's layout. A gradient bucket is a range [begin, end) of elements. Gaps and padding
  * hold zeros for ever. */
 #ifndef NT_CORE_NET_H
 #define NT_CORE_NET_H

@@ -18,7 +18,7 @@ typedef struct bucket {
     int64_t begin, end;
 } bucket;
 
-/* All slots of one layer. */
+/* All slots of one layer that are trained, or all that are not. */
 typedef struct group {
     int64_t begin, end;
 } group;
@@ -37,7 +37,12 @@ struct nt_buckets {
     double seconds;
 };
 
-/* Groups of slots by layer, as nt_net_backward reports them; the last one reaches to the arena's end. */
+static bool same_group(const nt_slot *a, const nt_slot *b)
+{
+    return a->layer == b->layer && (a->role == NT_PARAM_STAT) == (b->role == NT_PARAM_STAT);
+}
+
+/* Groups of slots by layer, running statistics apart; the last one reaches to the arena's end. */
 static nt_status list_groups(const nt_net *net, group *groups, int *n_groups)
 {
     int n = 0;
@@ -47,7 +52,7 @@ static nt_status list_groups(const nt_net *net, group *groups, int *n_groups)
         NT_BUG_UNLESS(slot->offset > previous, "slot %s at %lld lies before the one in front of it at %lld",
                       slot->name, (long long)slot->offset, (long long)previous);
         previous = slot->offset;
-        if (i > 0 && nt_net_get_slot(net, i - 1)->layer == slot->layer) continue;
+        if (i > 0 && same_group(nt_net_get_slot(net, i - 1), slot)) continue;
         if (n > 0) groups[n - 1].end = slot->offset;
         groups[n++] = (group){.begin = slot->offset, .end = nt_net_n_elems(net)};
     }
