@@ -180,7 +180,7 @@ static void test_ready_ranges_cover_the_arena(void **state)
     assert_int_equal(nt_net_forward(f.net, NT_MODE_TRAIN, &batch, &pass), NT_OK);
     assert_int_equal(nt_net_backward(f.net, &pass, on_ready, &log), NT_OK);
     assert_int_equal(log.end, nt_net_n_elems(f.net));
-    assert_int_equal(log.calls, 5); /* out, d, b, a.bn, a */
+    assert_int_equal(log.calls, 6); /* out, d, b, a.bn, a; statistics */
     assert_string_equal(nt_net_get_slot(f.net, 0)->name, "out.weight");
     tear_down(&f);
 }
