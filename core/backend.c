@@ -190,6 +190,16 @@ nt_status nt_backend_judge(nt_backend *b, nt_report *report, double *squares, in
     return NT_OK;
 }
 
+nt_status nt_backend_ratios(nt_backend *b, double *pairs, const double *decay, const double *scale,
+                            double coefficient, int n)
+{
+    if (n == 0) return NT_OK;
+    if (b->ops->ratios) return b->ops->ratios(b, pairs, decay, scale, coefficient, n);
+    NEED_HOST_MEMORY(b, ratios);
+    nt_host_ratios(pairs, decay, scale, coefficient, n);
+    return NT_OK;
+}
+
 nt_status nt_backend_update(nt_backend *b, const nt_update *u, void *p, const void *g, void *s1, void *s2,
                             int64_t n)
 {

@@ -84,6 +84,11 @@ typedef struct nt_backend_ops {
      * sum_squares is not finite. Then zeroes squares. All backend memory. Optional for host memory. */
     NT_MUST nt_status (*judge)(nt_backend *backend, nt_report *report, double *squares, int n, int n_others,
                                double clip);
+    /* For n tensors, pairs (n, 2) being the sums of squares of w and g: leaves coefficient |w| / (scale |g| +
+     * decay[i] |w|) in pairs[2 i], or 1 where w or g is zero. scale NULL: 1. decay (n), scale: backend
+     * memory, all double. Optional for host memory. */
+    NT_MUST nt_status (*ratios)(nt_backend *backend, double *pairs, const double *decay, const double *scale,
+                                double coefficient, int n);
     /* One optimizer step over a flat range of n elements, in one pass: see core/optim.h. */
     NT_MUST nt_status (*update)(nt_backend *backend, const nt_update *u, void *p, const void *g, void *s1,
                                 void *s2, int64_t n);
@@ -150,6 +155,8 @@ NT_MUST nt_status nt_backend_sum_squares(nt_backend *b, double *total, const voi
 NT_MUST nt_status nt_backend_add_losses(nt_backend *b, nt_report *report, const void *y, int64_t n);
 NT_MUST nt_status nt_backend_judge(nt_backend *b, nt_report *report, double *squares, int n, int n_others,
                                    double clip);
+NT_MUST nt_status nt_backend_ratios(nt_backend *b, double *pairs, const double *decay, const double *scale,
+                                    double coefficient, int n);
 NT_MUST nt_status nt_backend_update(nt_backend *b, const nt_update *u, void *p, const void *g, void *s1,
                                     void *s2, int64_t n);
 NT_MUST nt_status nt_backend_sync(nt_backend *b);

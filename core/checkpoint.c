@@ -17,7 +17,7 @@ static nt_status net_set(void *arg, const nt_array *array, const float *values)
     return nt_net_write(arg, array->slot, array->array, values);
 }
 
-/* Group 0 holds the parameters, groups 1 and 2 optimizer state, which running statistics do not have. */
+/* Group 0 holds the parameters, groups from 1 on optimizer state, which running statistics do not have. */
 static void add_group(nt_arrays *arrays, const nt_net *net, int group)
 {
     for (int s = 0; s < nt_net_n_slots(net); s++) {
@@ -34,11 +34,11 @@ static void add_group(nt_arrays *arrays, const nt_net *net, int group)
 /* Free arrays->item. */
 static nt_status arrays_of_net(nt_arrays *arrays, nt_net *net)
 {
-    size_t n_bytes = (3 * (size_t)nt_net_n_slots(net) + 1) * sizeof *arrays->item;
+    size_t n_bytes = ((1 + NT_MAX_STATES) * (size_t)nt_net_n_slots(net) + 1) * sizeof *arrays->item;
     *arrays = (nt_arrays){.item = calloc(1, n_bytes), .arg = net, .get = net_get, .set = net_set};
     NT_CHECK_ALLOC(arrays->item, n_bytes);
     add_group(arrays, net, 0);
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < NT_MAX_STATES; i++)
         if (nt_net_state(net, i)) add_group(arrays, net, i + 1);
     nt_arrays_sort(arrays->item, arrays->n);
     return NT_OK;

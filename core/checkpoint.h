@@ -1,10 +1,10 @@
 /* Checkpoints: whole or absent, verified, with fall-back.
  *
- * A file step_00001234.h5 in the checkpoint folder: /params/<name>, /state0/<name>, /state1/<name> (float32,
- * canonical), attributes on / (format version, nntrain version, config text and hash, tuning text, np,
- * backend, position), and an XXH3-128 digest per dataset and over all of it. Written by rank 0 to a temporary
- * file in the same folder, fsync, rename, fsync of the folder; `latest` is a small text file replaced the
- * same way. Loading verifies everything before the net is touched. */
+ * A file step_00001234.h5 in the checkpoint folder: /params/<name>, /state0/<name> to /state2/<name>
+ * (float32, canonical), attributes on / (format version, nntrain version, config text and hash, tuning text,
+ * np, backend, position), and an XXH3-128 digest per dataset and over all of it. Written by rank 0 to a
+ * temporary file in the same folder, fsync, rename, fsync of the folder; `latest` is a small text file
+ * replaced the same way. Loading verifies everything before the net is touched. */
 #ifndef NT_CORE_CHECKPOINT_H
 #define NT_CORE_CHECKPOINT_H
 

@@ -17,7 +17,7 @@
 static const char version_attr[] = "checkpoint_version", program_attr[] = "nntrain_version";
 static const char root_attr[] = "digest", array_attr[] = "xxh3_128";
 
-const char *const nt_checkpoint_groups[3] = {"params", "state0", "state1"};
+const char *const nt_checkpoint_groups[1 + NT_MAX_STATES] = {"params", "state0", "state1", "state2"};
 
 /* --- arrays --- */
 

@@ -12,7 +12,7 @@
 #define NT_CHECKPOINT_NAME_BYTES (NT_NAME_BYTES + 16)
 
 /* The groups of a file: what an array is. */
-extern const char *const nt_checkpoint_groups[3]; /* "params", "state0", "state1" */
+extern const char *const nt_checkpoint_groups[1 + NT_MAX_STATES]; /* "params", "state0", ... */
 
 /* One array: of a file, or of whoever saves and loads. */
 typedef struct nt_array {

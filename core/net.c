@@ -21,6 +21,7 @@ typedef struct segment {
     int own_slot;   /* the only one, of an op that can take the step itself; else -1 */
     bool used_up;   /* its op has taken the step in the last backward */
     double squares; /* of the gradient then */
+    int pair;       /* of sums of squares of w and g, for the ratio of its tensor; -1: it has none */
 } segment;
 
 /* The running statistics of one batchnorm. */
@@ -52,7 +53,7 @@ struct nt_net {
     int n_slots;
     nt_slot *slot;
     int64_t n_elems;
-    char *params, *grads, *state[2], *activations, *scratch;
+    char *params, *grads, *state[NT_MAX_STATES], *activations, *scratch;
     struct staged {
         void *data; /* NULL where the backend points to the batch itself */
         size_t n_bytes;
@@ -66,6 +67,8 @@ struct nt_net {
     struct sums *sums; /* backend memory */
     double *idle;      /* backend memory: zeros for pass->sum, of the widest batchnorm */
     size_t idle_bytes;
+    int n_pairs;
+    double *pairs; /* (n_pairs, 2), then (n_pairs) decays; backend memory */
     const nt_net_step *step_in_ops;
     nt_plan *last; /* plan of the last forward */
     bool last_has_loss;
@@ -99,6 +102,11 @@ static size_t sums_bytes(const nt_net *net)
     return sizeof *net->sums + (size_t)net->n_squares * sizeof *net->sums->squares;
 }
 
+static size_t pairs_bytes(const nt_net *net)
+{
+    return 3 * (size_t)net->n_pairs * sizeof *net->pairs;
+}
+
 void nt_net_destroy(nt_net *net)
 {
     if (!net) return;
@@ -112,6 +120,7 @@ void nt_net_destroy(nt_net *net)
     nt_backend_free(net->backend, net->scratch, net->scratch_bytes);
     nt_backend_free(net->backend, net->sums, sums_bytes(net));
     nt_backend_free(net->backend, net->idle, net->idle_bytes);
+    nt_backend_free(net->backend, net->pairs, pairs_bytes(net));
     nt_backend_free(net->backend, net->input.data, net->input.n_bytes);
     nt_backend_free(net->backend, net->target.data, net->target.n_bytes);
     free(net->plan);
@@ -211,9 +220,13 @@ static nt_status list_segments(nt_net *net)
         segment *last = net->n_segments ? &net->segment[net->n_segments - 1] : NULL;
         bool joins = last && s > 0 && net->slot[s - 1].role == slot->role && last->role == slot->role;
         bool own = can_step(net, slot);
-        if (!joins || own || last->own_slot >= 0) {
+        bool ratio = net->options.optim && nt_optim_has_ratio(net->options.optim, slot->role);
+        if (!joins || own || last->own_slot >= 0 || ratio) {
             last = &net->segment[net->n_segments++];
-            *last = (segment){.begin = slot->offset, .role = slot->role, .own_slot = own ? s : -1};
+            *last = (segment){.begin = slot->offset,
+                              .role = slot->role,
+                              .own_slot = own ? s : -1,
+                              .pair = ratio ? net->n_pairs++ : -1};
         }
         last->end = slot->offset + slot->n_elems;
     }
@@ -236,6 +249,15 @@ static void list_stats(nt_net *net)
                         .momentum = options->momentum,
                         .values_per_sample = nt_shape_elems(layer->out) / layer->out.dim[0]};
     }
+}
+
+/* The update of a segment's elements. */
+static nt_update prepare(const nt_net *net, const segment *s, const nt_net_step *step)
+{
+    nt_update u = nt_optim_prepare(net->options.optim, step->lr, step->step, s->role);
+    u.scale = step->scale;
+    u.ratio = s->pair >= 0 ? net->pairs + 2 * s->pair : NULL;
+    return u;
 }
 
 /* --- build --- */
@@ -270,6 +292,7 @@ static nt_status allocate_arenas(nt_net *net)
     NT_TRY(nt_backend_alloc(net->backend, (void **)&net->scratch, net->scratch_bytes));
     NT_TRY(nt_backend_alloc(net->backend, (void **)&net->sums, sums_bytes(net)));
     NT_TRY(nt_backend_alloc(net->backend, (void **)&net->idle, net->idle_bytes));
+    NT_TRY(nt_backend_alloc(net->backend, (void **)&net->pairs, pairs_bytes(net)));
     return NT_OK;
 }
 
@@ -405,6 +428,25 @@ static nt_status init_params(nt_net *net)
     return NT_OK;
 }
 
+/* The decay that is part of each tensor's ratio. */
+static nt_status put_decays(nt_net *net)
+{
+    if (net->n_pairs == 0) return NT_OK;
+    double *decay = calloc((size_t)net->n_pairs, sizeof *decay);
+    NT_CHECK_ALLOC(decay, (size_t)net->n_pairs * sizeof *decay);
+    bool decays = nt_optim_ratio(net->options.optim).decays;
+    for (int i = 0; i < net->n_segments; i++)
+        if (decays && net->segment[i].pair >= 0)
+            decay[net->segment[i].pair] =
+                prepare(net, &net->segment[i], &(nt_net_step){.lr = 1}).weight_decay;
+    nt_status status = nt_backend_upload(net->backend, net->pairs + 2 * net->n_pairs, decay,
+                                         (size_t)net->n_pairs * sizeof *decay);
+    if (status == NT_OK) status = nt_backend_sync(net->backend);
+    free(decay);
+    NT_TRY(status);
+    return NT_OK;
+}
+
 nt_status nt_net_build(nt_net *net)
 {
     NT_BUG_UNLESS(net->n_wants > 0, "nt_net_build: no plan was asked for");
@@ -413,6 +455,7 @@ nt_status nt_net_build(nt_net *net)
     list_stats(net);
     net->n_squares = net->n_segments + 2 * net->n_stats + 1;
     NT_TRY(allocate(net));
+    NT_TRY(put_decays(net));
     NT_TRY(allocate_host_buffers(net));
     for (int i = 0; i < net->n_plans; i++)
         NT_TRY(nt_plan_bind(net->plan[i], net->activations, net->scratch, net->slot, net->n_slots,
@@ -508,17 +551,10 @@ static char *elem(const nt_net *net, char *arena, int64_t offset)
     return arena ? arena + (size_t)offset * net->real_bytes : NULL;
 }
 
-static nt_update prepare(const nt_net *net, const segment *s, const nt_net_step *step)
-{
-    nt_update u = nt_optim_prepare(net->options.optim, step->lr, step->step, s->role);
-    u.scale = step->scale;
-    return u;
-}
-
 void nt_net_step_in_ops(nt_net *net, const nt_net_step *step)
 {
     const bool can = net->backend->ops->host_memory && net->options.optim && net->state[0] &&
-                     net->options.optim->type == NT_OPTIM_SGD;
+                     net->options.optim->type == NT_OPTIM_SGD && net->options.optim->clip_value == 0;
     net->step_in_ops = can && step && !step->scale ? step : NULL;
 }
 
@@ -667,15 +703,67 @@ static nt_status add_squares(nt_net *net, double *squares, int64_t offset, int64
     return NT_OK;
 }
 
-static nt_status update_elems(nt_net *net, const nt_update *u, int64_t begin, int64_t end)
+static nt_status run_rule(nt_net *net, const nt_update *u, void *s3, int64_t begin, int64_t end)
 {
-    NT_TRY(nt_backend_update(net->backend, u, elem(net, net->params, begin), elem(net, net->grads, begin),
+    nt_update own = *u;
+    own.s3 = s3;
+    NT_TRY(nt_backend_update(net->backend, &own, elem(net, net->params, begin), elem(net, net->grads, begin),
                              elem(net, net->state[0], begin), elem(net, net->state[1], begin), end - begin));
     return NT_OK;
 }
 
-/* Measures and, if u is not NULL, updates the part of segment i that lies in [begin, end). */
-static nt_status run_segment(nt_net *net, int i, const nt_update *u, int64_t begin, int64_t end)
+/* The part of an update that comes before the tensor's ratio: elements are cut off at clip_value; LAMB moves
+ * its moments and puts what the parameter goes down by into the place of the gradient. */
+static nt_status begin_elems(nt_net *net, const nt_update *u, int64_t begin, int64_t end)
+{
+    void *g = elem(net, net->grads, begin);
+    const nt_update limit = {.rule = NT_UPDATE_LIMIT, .limit = net->options.optim->clip_value};
+    if (limit.limit > 0) NT_TRY(nt_backend_update(net->backend, &limit, g, g, NULL, NULL, end - begin));
+    nt_update own = *u;
+    own.ratio = NULL;
+    if (u->rule == NT_UPDATE_LAMB) NT_TRY(run_rule(net, &own, g, begin, end));
+    return NT_OK;
+}
+
+static nt_status end_elems(nt_net *net, const nt_update *u, int64_t begin, int64_t end)
+{
+    nt_update own = *u;
+    if (u->rule == NT_UPDATE_LAMB) own.rule = NT_UPDATE_STEP;
+    NT_TRY(run_rule(net, &own, elem(net, net->state[2], begin), begin, end));
+    return NT_OK;
+}
+
+static nt_status update_elems(nt_net *net, const nt_update *u, int64_t begin, int64_t end)
+{
+    NT_TRY(begin_elems(net, u, begin, end));
+    NT_TRY(end_elems(net, u, begin, end));
+    return NT_OK;
+}
+
+/* What is done to elements block by block, while they are in cache. */
+enum {
+    MEASURE = 1, /* the squares of the gradient */
+    BEGIN = 2,   /* the update, up to the ratio */
+    NORMS = 4,   /* sums for the ratio */
+    END = 8,     /* the rest of the update */
+};
+
+static nt_status run_block(nt_net *net, int i, unsigned what, const nt_update *u, int64_t begin, int64_t end)
+{
+    double *pair = net->segment[i].pair >= 0 ? net->pairs + 2 * net->segment[i].pair : NULL;
+    if (what & MEASURE) NT_TRY(add_squares(net, &net->sums->squares[i], begin, end - begin));
+    if (what & BEGIN) NT_TRY(begin_elems(net, u, begin, end));
+    if (what & NORMS) {
+        NT_TRY(nt_backend_sum_squares(net->backend, &pair[0], elem(net, net->params, begin), end - begin));
+        NT_TRY(add_squares(net, &pair[1], begin, end - begin));
+    }
+    if (what & END) NT_TRY(end_elems(net, u, begin, end));
+    return NT_OK;
+}
+
+/* Over the part of segment i that lies in [begin, end). u may be NULL where it only measures. */
+static nt_status run_segment(nt_net *net, int i, unsigned what, const nt_update *u, int64_t begin,
+                             int64_t end)
 {
     const segment *s = &net->segment[i];
     if (s->used_up) return NT_OK;
@@ -683,10 +771,28 @@ static nt_status run_segment(nt_net *net, int i, const nt_update *u, int64_t beg
             block = block_elems(net);
     for (; from < stop; from += block) {
         int64_t to = block < stop - from ? from + block : stop;
-        NT_TRY(add_squares(net, &net->sums->squares[i], from, to - from));
-        if (u) NT_TRY(update_elems(net, u, from, to));
+        NT_TRY(run_block(net, i, what, u, from, to));
         if (to == stop) break;
     }
+    return NT_OK;
+}
+
+static nt_status make_ratios(nt_net *net, const nt_net_step *step, int first, int n)
+{
+    const nt_ratio ratio = nt_optim_ratio(net->options.optim);
+    NT_TRY(nt_backend_ratios(net->backend, net->pairs + 2 * first, net->pairs + 2 * net->n_pairs + first,
+                             ratio.scales ? step->scale : NULL, ratio.coefficient, n));
+    return NT_OK;
+}
+
+/* Measures and updates a whole tensor that has a ratio. */
+static nt_status run_with_ratio(nt_net *net, int i, const nt_update *u, const nt_net_step *step)
+{
+    const segment *s = &net->segment[i];
+    NT_TRY(nt_backend_zero(net->backend, net->pairs + 2 * s->pair, 2 * sizeof *net->pairs));
+    NT_TRY(run_segment(net, i, MEASURE | BEGIN | NORMS, u, s->begin, s->end));
+    NT_TRY(make_ratios(net, step, s->pair, 1));
+    NT_TRY(run_segment(net, i, END, u, s->begin, s->end));
     return NT_OK;
 }
 
@@ -723,8 +829,12 @@ nt_status nt_net_measure_and_update(nt_net *net, const nt_net_step *step, int64_
 {
     NT_BUG_UNLESS(net->grads, "update without an optimizer");
     for (int i = 0; i < net->n_segments; i++) {
-        nt_update u = prepare(net, &net->segment[i], step);
-        NT_TRY(run_segment(net, i, &u, begin, end));
+        const segment *s = &net->segment[i];
+        nt_update u = prepare(net, s, step);
+        if (s->pair < 0)
+            NT_TRY(run_segment(net, i, MEASURE | BEGIN | END, &u, begin, end));
+        else if (s->begin >= begin && s->begin < end)
+            NT_TRY(run_with_ratio(net, i, &u, step));
     }
     NT_TRY(run_stats(net, step, begin, end));
     return NT_OK;
@@ -734,7 +844,7 @@ nt_status nt_net_measure(nt_net *net, int64_t begin, int64_t end)
 {
     NT_BUG_UNLESS(net->grads, "no gradients to measure: there is no optimizer");
     for (int i = 0; i < net->n_segments; i++)
-        NT_TRY(run_segment(net, i, NULL, begin, end));
+        NT_TRY(run_segment(net, i, MEASURE, NULL, begin, end));
     NT_TRY(run_stats(net, NULL, begin, end));
     return NT_OK;
 }
@@ -771,13 +881,50 @@ double *nt_net_loss_check(const nt_net *net)
     return &net->sums->squares[net->n_squares - 1];
 }
 
-nt_status nt_net_update(nt_net *net, const nt_net_step *step)
+nt_status nt_net_measure_ratios(nt_net *net, const nt_net_step *step, int64_t begin, int64_t end)
+{
+    NT_BUG_UNLESS(net->grads, "no gradients to measure: there is no optimizer");
+    NT_TRY(nt_backend_zero(net->backend, net->pairs, 2 * (size_t)net->n_pairs * sizeof *net->pairs));
+    for (int i = 0; i < net->n_segments; i++) {
+        nt_update u = prepare(net, &net->segment[i], step);
+        if (net->segment[i].pair >= 0) NT_TRY(run_segment(net, i, BEGIN | NORMS, &u, begin, end));
+    }
+    return NT_OK;
+}
+
+int nt_net_n_ratio_sums(const nt_net *net)
+{
+    return 2 * net->n_pairs;
+}
+
+double *nt_net_ratio_sums(const nt_net *net)
+{
+    return net->pairs;
+}
+
+nt_status nt_net_make_ratios(nt_net *net, const nt_net_step *step)
+{
+    return make_ratios(net, step, 0, net->n_pairs);
+}
+
+nt_status nt_net_update_range(nt_net *net, const nt_net_step *step, int64_t begin, int64_t end)
 {
     NT_BUG_UNLESS(net->grads, "update without an optimizer");
     for (int i = 0; i < net->n_segments; i++) {
-        nt_update u = prepare(net, &net->segment[i], step);
-        NT_TRY(update_elems(net, &u, net->segment[i].begin, net->segment[i].end));
+        const segment *s = &net->segment[i];
+        const int64_t from = begin > s->begin ? begin : s->begin, to = end < s->end ? end : s->end;
+        if (from >= to) continue;
+        nt_update u = prepare(net, s, step);
+        NT_TRY(s->pair >= 0 ? end_elems(net, &u, from, to) : update_elems(net, &u, from, to));
     }
+    return NT_OK;
+}
+
+nt_status nt_net_update(nt_net *net, const nt_net_step *step)
+{
+    NT_TRY(nt_net_measure_ratios(net, step, 0, net->n_elems));
+    NT_TRY(nt_net_make_ratios(net, step));
+    NT_TRY(nt_net_update_range(net, step, 0, net->n_elems));
     for (int i = 0; i < net->n_stats; i++)
         NT_TRY(update_stat(net, &net->stat[i], step));
     return NT_OK;

@@ -98,6 +98,17 @@ typedef struct nt_net_step {
 /* One optimizer step over everything, from the (already reduced) gradients. */
 NT_MUST nt_status nt_net_update(nt_net *net, const nt_net_step *step);
 
+/* What nt_net_update is, but for running statistics, in parts that may be cut anywhere. LARS and LAMB first
+ * need sums over whole tensors: nt_net_measure_ratios zeroes all of them and adds those of [begin, end); they
+ * are nt_net_n_ratio_sums doubles in backend memory, to be summed over whoever has the other elements;
+ * nt_net_make_ratios makes of them what nt_net_update_range reads. Without such an optimizer there are no
+ * sums, and the first two do nothing. Gradients are used up. */
+NT_MUST nt_status nt_net_measure_ratios(nt_net *net, const nt_net_step *step, int64_t begin, int64_t end);
+int nt_net_n_ratio_sums(const nt_net *net);
+double *nt_net_ratio_sums(const nt_net *net);
+NT_MUST nt_status nt_net_make_ratios(nt_net *net, const nt_net_step *step);
+NT_MUST nt_status nt_net_update_range(nt_net *net, const nt_net_step *step, int64_t begin, int64_t end);
+
 /* The same over the slots in [begin, end), a range as nt_net_backward reports it, taking the sum of squares
  * of its gradients on the way: block by block, so that a gradient comes from memory once for both. */
 NT_MUST nt_status nt_net_measure_and_update(nt_net *net, const nt_net_step *step, int64_t begin, int64_t end);
@@ -139,8 +150,8 @@ const nt_model *nt_net_model(const nt_net *net);
 nt_backend *nt_net_backend(const nt_net *net);
 
 /* Canonical row-major float32 of a slot's parameter (array < 0), gradient (NT_ARRAY_GRAD) or optimizer state
- * array (0, 1), to and from host memory of nt_shape_elems(slot->tensor.shape) floats. For ref64 the values
- * are rounded to float. */
+ * array (0 to NT_MAX_STATES - 1), to and from host memory of nt_shape_elems(slot->tensor.shape) floats. For
+ * ref64 the values are rounded to float. */
 enum { NT_ARRAY_PARAM = -1, NT_ARRAY_GRAD = -2 };
 NT_MUST nt_status nt_net_read(nt_net *net, int slot, int array, float *host);
 NT_MUST nt_status nt_net_write(nt_net *net, int slot, int array, const float *host);

@@ -5,30 +5,57 @@
 
 #include <math.h>
 
-static const char *const type_names[] = {"sgd", "adam", "adamw", NULL};
+static const char *const type_names[] = {"sgd",  "adam", "adamw", "rmsprop", "adagrad",
+                                         "lion", "lars", "lamb",  NULL};
 static const char *const schedule_names[] = {"constant",   "step",   "multistep", "exponential",
                                              "polynomial", "cosine", NULL};
+
+/* What the types differ in. Defaults as published, PyTorch's where it has any, except that sgd has a rate. */
+static const struct rule {
+    nt_update_rule rule;
+    double lr, weight_decay, beta2, eps;
+    bool has_momentum, has_ratio;
+} rules[] = {
+    [NT_OPTIM_SGD] = {NT_UPDATE_SGD, 0.01, 0, 0.999, 1e-8, .has_momentum = true},
+    [NT_OPTIM_ADAM] = {NT_UPDATE_ADAM, 0.001, 0, 0.999, 1e-8},
+    [NT_OPTIM_ADAMW] = {NT_UPDATE_ADAM, 0.001, 0.01, 0.999, 1e-8},
+    [NT_OPTIM_RMSPROP] = {NT_UPDATE_RMSPROP, 0.01, 0, 0.999, 1e-8, .has_momentum = true},
+    [NT_OPTIM_ADAGRAD] = {NT_UPDATE_ADAGRAD, 0.01, 0, 0.999, 1e-10},
+    [NT_OPTIM_LION] = {NT_UPDATE_LION, 0.0001, 0, 0.99, 1e-8},
+    [NT_OPTIM_LARS] = {NT_UPDATE_LARS, 1, 0, 0.999, 1e-8, .has_momentum = true, .has_ratio = true},
+    [NT_OPTIM_LAMB] = {NT_UPDATE_LAMB, 0.001, 0.01, 0.999, 1e-6, .has_ratio = true},
+};
 
 #define AT(field) offsetof(nt_optim_options, field)
 
 static const nt_option options_table[] = {
     {"type", NT_OPTION_ENUM, AT(type), "sgd", .choices = type_names, .help = "update rule"},
     {"lr", NT_OPTION_FLOAT, AT(lr), "auto", .min = NT_ABOVE_ZERO, .flags = NT_OPTION_AUTO,
-     .help = "learning rate; auto: 0.01 for sgd, 0.001 for adam and adamw"},
-    {"momentum", NT_OPTION_FLOAT, AT(momentum), "0", .max = NT_BELOW_ONE, .help = "of sgd"},
-    {"nesterov", NT_OPTION_BOOL, AT(nesterov), "no", .help = "Nesterov's form of momentum"},
+     .help =
+         "learning rate; auto: 0.01 for sgd, rmsprop and adagrad, 0.001 for adam, adamw and lamb, 0.0001 for "
+         "lion, 1 for lars"},
+    {"momentum", NT_OPTION_FLOAT, AT(momentum), "0", .max = NT_BELOW_ONE, .help = "of sgd, rmsprop, lars"},
+    {"nesterov", NT_OPTION_BOOL, AT(nesterov), "no", .help = "sgd: Nesterov's form of momentum"},
     {"beta1", NT_OPTION_FLOAT, AT(beta1), "0.9", .max = NT_BELOW_ONE,
-     .help = "adam, adamw: decay of the first moment"},
-    {"beta2", NT_OPTION_FLOAT, AT(beta2), "0.999", .max = NT_BELOW_ONE,
-     .help = "adam, adamw: decay of the second moment"},
-    {"eps", NT_OPTION_FLOAT, AT(eps), "1e-8", .min = NT_ABOVE_ZERO,
-     .help = "adam, adamw: added to the root of the second moment"},
+     .help = "adam, adamw, lamb: decay of the first moment; lion: of the momentum that a step is taken with"},
+    {"beta2", NT_OPTION_FLOAT, AT(beta2), "auto", .max = NT_BELOW_ONE, .flags = NT_OPTION_AUTO,
+     .help = "adam, adamw, lamb: decay of the second moment; lion: of the momentum; auto: 0.999, lion 0.99"},
+    {"alpha", NT_OPTION_FLOAT, AT(alpha), "0.99", .max = NT_BELOW_ONE,
+     .help = "rmsprop: decay of the mean of squares"},
+    {"centered", NT_OPTION_BOOL, AT(centered), "no",
+     .help = "rmsprop: divide by the standard deviation of the gradient, not by the root of its square"},
+    {"eps", NT_OPTION_FLOAT, AT(eps), "auto", .min = NT_ABOVE_ZERO, .flags = NT_OPTION_AUTO,
+     .help = "adam, adamw, lamb, rmsprop, adagrad: added to the root; auto: 1e-8, lamb 1e-6, adagrad 1e-10"},
+    {"trust", NT_OPTION_FLOAT, AT(trust), "0.001", .min = NT_ABOVE_ZERO,
+     .help = "lars: a step's part of a tensor's norm at rate 1"},
     {"weight_decay", NT_OPTION_FLOAT, AT(weight_decay), "auto", .max = INFINITY, .flags = NT_OPTION_AUTO,
-     .help = "decoupled for adamw; auto: 0.01 for adamw, else 0"},
+     .help = "decoupled for adamw, lion and lamb; auto: 0.01 for adamw and lamb, else 0"},
     {"decay_all", NT_OPTION_BOOL, AT(decay_all), "no",
      .help = "weight decay on biases and normalisation parameters too"},
     {"clip_norm", NT_OPTION_FLOAT, AT(clip_norm), "0", .max = INFINITY,
      .help = "longest norm of the whole gradient; 0: no limit"},
+    {"clip_value", NT_OPTION_FLOAT, AT(clip_value), "0", .max = INFINITY,
+     .help = "largest absolute value of a gradient's element; 0: no limit"},
     {"schedule", NT_OPTION_ENUM, AT(schedule), "constant", .choices = schedule_names,
      .help = "how the rate changes over the run"},
     {"warmup", NT_OPTION_INT, AT(warmup), "0", .max = INFINITY, .help = "steps of linear warm-up"},
@@ -47,11 +74,17 @@ static const nt_option options_table[] = {
 
 static nt_status check_rule(const nt_config *config, const nt_optim_options *o)
 {
-    bool sgd = o->type == NT_OPTIM_SGD;
-    if (!sgd && o->momentum != 0)
-        FAIL(config, "momentum", "optimizer.momentum is for sgd; %s has beta1", type_names[o->type]);
-    if (!sgd && o->nesterov) FAIL(config, "nesterov", "optimizer.nesterov is for sgd");
+    const char *name = type_names[o->type];
+    if (!rules[o->type].has_momentum && o->momentum != 0)
+        FAIL(config, "momentum", "optimizer.momentum is for sgd, rmsprop and lars; %s has %s", name,
+             o->type == NT_OPTIM_ADAGRAD ? "none" : "beta1");
+    if (o->type != NT_OPTIM_SGD && o->nesterov) FAIL(config, "nesterov", "optimizer.nesterov is for sgd");
     if (o->nesterov && o->momentum == 0) FAIL(config, "nesterov", "optimizer.nesterov needs a momentum");
+    if (o->type != NT_OPTIM_RMSPROP && o->centered)
+        FAIL(config, "centered", "optimizer.centered is for rmsprop, not for %s", name);
+    if (o->clip_value > 0 && o->clip_norm > 0)
+        FAIL(config, "clip_value",
+             "optimizer.clip_value and optimizer.clip_norm exclude each other: take one of them");
     return NT_OK;
 }
 
@@ -96,54 +129,90 @@ const char *nt_optim_name(const nt_optim_options *options)
 
 int nt_optim_n_states(const nt_optim_options *options)
 {
-    return options->type != NT_OPTIM_SGD ? 2 : options->momentum != 0 ? 1 : 0;
+    int n_momentum = options->momentum != 0;
+    switch ((nt_optim_type)options->type) {
+    case NT_OPTIM_SGD:
+        return n_momentum;
+    case NT_OPTIM_RMSPROP:
+        return 1 + options->centered + n_momentum;
+    case NT_OPTIM_ADAGRAD:
+    case NT_OPTIM_LION:
+    case NT_OPTIM_LARS:
+        return 1;
+    case NT_OPTIM_ADAM:
+    case NT_OPTIM_ADAMW:
+    case NT_OPTIM_LAMB:
+        break;
+    }
+    return 2;
 }
 
 const char *nt_optim_state_name(const nt_optim_options *options, int index)
 {
-    static const char *const adam_names[] = {"exp_avg", "exp_avg_sq"};
+    static const char *const names[][NT_MAX_STATES] = {
+        [NT_OPTIM_SGD] = {"momentum"},
+        [NT_OPTIM_ADAM] = {"exp_avg", "exp_avg_sq"},
+        [NT_OPTIM_ADAMW] = {"exp_avg", "exp_avg_sq"},
+        [NT_OPTIM_RMSPROP] = {"square_avg", "grad_avg", "momentum"},
+        [NT_OPTIM_ADAGRAD] = {"sum"},
+        [NT_OPTIM_LION] = {"exp_avg"},
+        [NT_OPTIM_LARS] = {"momentum"},
+        [NT_OPTIM_LAMB] = {"exp_avg", "exp_avg_sq"},
+    };
     if (index < 0 || index >= nt_optim_n_states(options)) return NULL;
-    return options->type == NT_OPTIM_SGD ? "momentum" : adam_names[index];
+    if (options->type == NT_OPTIM_RMSPROP && index == 1 && !options->centered) index = 2;
+    return names[options->type][index];
 }
 
 double nt_optim_lr(const nt_optim_options *options)
 {
-    if (!isnan(options->lr)) return options->lr;
-    return options->type == NT_OPTIM_SGD ? 0.01 : 0.001;
+    return isnan(options->lr) ? rules[options->type].lr : options->lr;
 }
 
 static double weight_decay_of(const nt_optim_options *options, nt_param_role role)
 {
     if (role != NT_PARAM_WEIGHT && !options->decay_all) return 0;
-    if (!isnan(options->weight_decay)) return options->weight_decay;
-    return options->type == NT_OPTIM_ADAMW ? 0.01 : 0;
+    return isnan(options->weight_decay) ? rules[options->type].weight_decay : options->weight_decay;
 }
 
 nt_update nt_optim_prepare(const nt_optim_options *options, double lr, int64_t step, nt_param_role role)
 {
-    nt_update update = {
-        .rule = NT_UPDATE_SGD,
+    const struct rule *rule = &rules[options->type];
+    const double beta2 = options->type == NT_OPTIM_RMSPROP ? options->alpha
+                         : isnan(options->beta2)           ? rule->beta2
+                                                           : options->beta2;
+    return (nt_update){
+        .rule = rule->rule,
         .lr = lr,
         .weight_decay = weight_decay_of(options, role),
         .grad_scale = 1,
+        .momentum = options->momentum,
+        .nesterov = options->nesterov,
+        .decoupled = options->type == NT_OPTIM_ADAMW,
+        .centered = options->centered,
+        .beta1 = options->beta1,
+        .beta2 = beta2,
+        .eps = isnan(options->eps) ? rule->eps : options->eps,
+        .correction1 = 1 - pow(options->beta1, (double)(step + 1)),
+        .correction2 = 1 - pow(beta2, (double)(step + 1)),
     };
-    if (options->type == NT_OPTIM_SGD) {
-        update.momentum = options->momentum;
-        update.nesterov = options->nesterov;
-        return update;
-    }
-    update.rule = NT_UPDATE_ADAM;
-    update.decoupled = options->type == NT_OPTIM_ADAMW;
-    update.beta1 = options->beta1;
-    update.beta2 = options->beta2;
-    update.eps = options->eps;
-    update.correction1 = 1 - pow(options->beta1, (double)(step + 1));
-    update.correction2 = 1 - pow(options->beta2, (double)(step + 1));
-    return update;
+}
+
+bool nt_optim_has_ratio(const nt_optim_options *options, nt_param_role role)
+{
+    return rules[options->type].has_ratio && role == NT_PARAM_WEIGHT;
+}
+
+nt_ratio nt_optim_ratio(const nt_optim_options *options)
+{
+    bool lars = options->type == NT_OPTIM_LARS;
+    return (nt_ratio){.coefficient = lars ? options->trust : 1, .scales = lars, .decays = lars};
 }
 
 bool nt_update_fold_scale(nt_update *u)
 {
+    if (u->ratio) u->lr *= *u->ratio;
+    u->ratio = NULL;
     if (!u->scale) return true;
     u->grad_scale *= *u->scale;
     bool finite = isfinite(*u->scale);

@@ -40,3 +40,11 @@ void nt_host_judge(nt_report *report, double *squares, int n, int n_others, doub
     report->scale = !isfinite(sum) ? (double)NAN : clip > 0 && norm > clip ? clip / norm : 1;
     memset(squares, 0, (size_t)(n + n_others) * sizeof *squares);
 }
+
+void nt_host_ratios(double *pairs, const double *decay, const double *scale, double coefficient, int n)
+{
+    for (int i = 0; i < n; i++) {
+        double w = sqrt(pairs[2 * i]), g = sqrt(pairs[2 * i + 1]) * (scale ? *scale : 1);
+        pairs[2 * i] = w == 0 || g == 0 ? 1 : coefficient * w / (g + decay[i] * w);
+    }
+}

@@ -83,7 +83,8 @@ static nt_status hash_slots(nt_replicas *r)
 /* Says which tensor of which rank is not that of rank 0. */
 static nt_status name_difference(nt_replicas *r)
 {
-    static const char *const array_name[] = {"", "optimizer state 0 of ", "optimizer state 1 of "};
+    static const char *const array_name[] = {"", "optimizer state 0 of ", "optimizer state 1 of ",
+                                             "optimizer state 2 of "};
     const size_t n_bytes = (size_t)r->n_hashes * sizeof *r->hash;
     for (int i = 0; i < r->n_hashes; i++)
         r->hash_of_root[i] = r->hash[i];

@@ -54,9 +54,18 @@ loss | loss_backward< | loss_backward | the same: dx | cls | 12 | 8 | 2 to 8
 reduce | block_squares | block_squares | squares of the gradient | par | 4 | - | 2 (double)
 reduce | add_in_order | add_in_order | their last sums | - | - | - | -
 reduce | add_losses | add_losses | losses of a batch | - | - | - | -
+reduce | ratios | ratios | norms of tensors to ratios | - | - | - | -
 reduce | judge | judge | the verdict on a step | - | - | - | -
 update | sgd | sgd | sgd with momentum | par | 20 | - | 6
 update | adam | adam | adam, adamw | par | 28 | - | 14
+update | elementwise<.*rmsprop | elementwise<rmsprop> | rmsprop, centered, with momentum | par | 36 | - | 14
+update | elementwise<.*adagrad | elementwise<adagrad> | adagrad | par | 20 | - | 8
+update | elementwise<.*lion | elementwise<lion> | lion | par | 20 | - | 10
+update | elementwise<.*lars | elementwise<lars> | lars, without its norms | par | 20 | - | 6
+update | elementwise<.*lamb | elementwise<lamb> | lamb: direction | par | 36 | - | 14
+update | elementwise<.*step | elementwise<step> | lamb: step | par | 12 | - | 2
+update | elementwise<.*limit | elementwise<limit> | clipping by value | par | 12 | - | 2
+update | elementwise<.*average | elementwise<average> | average of weights | par | 12 | - | 3
 update | stat | stat | running statistics | - | - | - | -
 probe | probe | probe | whether the device works | - | - | - | -
 '

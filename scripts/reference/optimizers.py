@@ -1,4 +1,7 @@
-"""Optimizers and schedules: weights and rates over twenty steps of given gradients."""
+"""Optimizers and schedules: weights and rates over twenty steps of given gradients. What PyTorch lacks is written
+after its paper."""
+import math
+
 import torch
 from torch.optim import lr_scheduler as schedules
 
@@ -8,13 +11,57 @@ STEPS, STEPS_PER_EPOCH, N = 20, 5, 37
 CASES = []
 
 
-def case(name, config, optimizer, schedule=None):
-    CASES.append((name, config, optimizer, schedule))
+def case(name, config, optimizer, schedule=None, clip_value=None):
+    CASES.append((name, config, optimizer, schedule, clip_value))
+
+
+class Written(torch.optim.Optimizer):
+    """A rule for one tensor: rule(p, g, state, lr), p in place."""
+
+    def __init__(self, params, lr, rule):
+        super().__init__(params, {"lr": lr})
+        self.rule, self.kept = rule, {}
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                self.rule(p, p.grad, self.kept, group["lr"])
+
+
+def lars(lr, momentum, decay, trust):
+    """You, Gitman & Ginsburg 2017, Large Batch Training of Convolutional Networks, algorithm 1."""
+    def rule(p, g, kept, rate):
+        ratio = trust * p.norm() / (g.norm() + decay * p.norm())
+        kept["v"] = momentum * kept.get("v", 0) + rate * ratio * (g + decay * p)
+        p -= kept["v"]
+    return lambda params: Written(params, lr, rule)
+
+
+def lamb(lr=0.001, beta1=0.9, beta2=0.999, eps=1e-6, decay=0.01):
+    """You et al. 2019, Large Batch Optimization for Deep Learning, algorithm 2, phi(z) = z."""
+    def rule(p, g, kept, rate):
+        t = kept["t"] = kept.get("t", 0) + 1
+        kept["m"] = beta1 * kept.get("m", 0) + (1 - beta1) * g
+        kept["v"] = beta2 * kept.get("v", 0) + (1 - beta2) * g * g
+        r = kept["m"] / (1 - beta1**t) / ((kept["v"] / (1 - beta2**t)).sqrt() + eps)
+        direction = r + decay * p
+        p -= rate * p.norm() / direction.norm() * direction
+    return lambda params: Written(params, lr, rule)
+
+
+def lion(lr=0.0001, beta1=0.9, beta2=0.99, decay=0.0):
+    """Chen et al. 2023, Symbolic Discovery of Optimization Algorithms, algorithm 2."""
+    def rule(p, g, kept, rate):
+        m = kept.get("m", torch.zeros_like(p))
+        p -= rate * ((beta1 * m + (1 - beta1) * g).sign() + decay * p)
+        kept["m"] = beta2 * m + (1 - beta2) * g
+    return lambda params: Written(params, lr, rule)
 
 
 def write(file):
     file.attrs["steps_per_epoch"] = STEPS_PER_EPOCH
-    for name, config, optimizer, schedule in CASES:
+    for name, config, optimizer, schedule, clip_value in CASES:
         rng = generator(name)
         group = file.create_group(name)
         group.attrs["config"] = "[optimizer]\n" + config
@@ -30,6 +77,8 @@ def write(file):
         for gradient in gradients:
             rates.append(opt.param_groups[0]["lr"])
             weights.grad = gradient.clone()
+            if clip_value:
+                torch.nn.utils.clip_grad_value_([weights], clip_value)
             opt.step()
             if plan:
                 plan.step()
@@ -55,6 +104,30 @@ case("adam_options", "type = adam\nlr = 0.01\nbeta1 = 0.8\nbeta2 = 0.95\neps = 1
 case("adamw", "type = adamw", lambda p: torch.optim.AdamW(p))
 case("adamw_options", "type = adamw\nlr = 0.02\nbeta1 = 0.85\nbeta2 = 0.9\nweight_decay = 0.3",
      lambda p: torch.optim.AdamW(p, 0.02, (0.85, 0.9), weight_decay=0.3))
+
+def rmsprop(**options):
+    return lambda params: torch.optim.RMSprop(params, **options)
+
+
+case("rmsprop", "type = rmsprop", rmsprop())
+case("rmsprop_options", "type = rmsprop\nlr = 0.02\nalpha = 0.9\neps = 1e-3\nweight_decay = 0.1\nmomentum = 0.8",
+     rmsprop(lr=0.02, alpha=0.9, eps=1e-3, weight_decay=0.1, momentum=0.8))
+case("rmsprop_centered", "type = rmsprop\nlr = 0.02\ncentered = yes\nalpha = 0.95",
+     rmsprop(lr=0.02, centered=True, alpha=0.95))
+case("rmsprop_centered_momentum", "type = rmsprop\nlr = 0.02\ncentered = yes\nmomentum = 0.9",
+     rmsprop(lr=0.02, centered=True, momentum=0.9))
+case("adagrad", "type = adagrad", lambda p: torch.optim.Adagrad(p))
+case("adagrad_options", "type = adagrad\nlr = 0.1\nweight_decay = 0.05\neps = 1e-3",
+     lambda p: torch.optim.Adagrad(p, 0.1, weight_decay=0.05, eps=1e-3))
+case("lion", "type = lion", lion())
+case("lion_options", "type = lion\nlr = 0.01\nbeta1 = 0.8\nbeta2 = 0.95\nweight_decay = 0.2", lion(0.01, 0.8, 0.95, 0.2))
+case("lars", "type = lars\nlr = 2\nmomentum = 0.9\nweight_decay = 0.01", lars(2, 0.9, 0.01, 0.001))
+case("lars_options", "type = lars\nlr = 0.5\nmomentum = 0.5\ntrust = 0.1", lars(0.5, 0.5, 0, 0.1))
+case("lamb", "type = lamb", lamb())
+case("lamb_options", "type = lamb\nlr = 0.02\nbeta1 = 0.8\nbeta2 = 0.95\neps = 1e-3\nweight_decay = 0.1",
+     lamb(0.02, 0.8, 0.95, 1e-3, 0.1))
+case("clip_value", "lr = 0.1\nmomentum = 0.9\nclip_value = 0.5", sgd(momentum=0.9), clip_value=0.5)
+case("clip_value_lamb", "type = lamb\nclip_value = 0.25", lamb(), clip_value=0.25)
 
 case("schedule_constant", "lr = 0.1\nschedule = constant", sgd(), lambda o: schedules.ConstantLR(o, 1, STEPS))
 case("schedule_step", "lr = 0.1\nschedule = step\nstep_every = 6 steps\ngamma = 0.3", sgd(),

@@ -3,6 +3,7 @@
 #include "cuda_cases.h"
 
 #include "core/backends/cuda/cuda.h"
+#include "core/report.h"
 
 #include <float.h>
 
@@ -56,17 +57,51 @@ static const nt_update rules[] = {
      .correction2 = 0.002,
      .weight_decay = 0.1,
      .decoupled = true},
+    {.rule = NT_UPDATE_RMSPROP, .lr = 0.1, .beta2 = 0.99, .eps = 1e-8, .grad_scale = 1},
+    {.rule = NT_UPDATE_RMSPROP,
+     .lr = 0.1,
+     .beta2 = 0.99,
+     .eps = 1e-8,
+     .momentum = 0.9,
+     .weight_decay = 0.01,
+     .grad_scale = 0.5},
+    {.rule = NT_UPDATE_RMSPROP,
+     .lr = 0.1,
+     .beta2 = 0.99,
+     .eps = 1e-8,
+     .momentum = 0.9,
+     .centered = true,
+     .grad_scale = 1},
+    {.rule = NT_UPDATE_ADAGRAD, .lr = 0.1, .eps = 1e-10, .weight_decay = 0.01, .grad_scale = 0.5},
+    {.rule = NT_UPDATE_LION, .lr = 0.1, .beta1 = 0.9, .beta2 = 0.99, .weight_decay = 0.1, .grad_scale = 1},
+    {.rule = NT_UPDATE_LARS, .lr = 0.1, .momentum = 0.9, .weight_decay = 0.01, .grad_scale = 0.5},
+    {.rule = NT_UPDATE_LAMB,
+     .beta1 = 0.9,
+     .beta2 = 0.999,
+     .eps = 1e-6,
+     .correction1 = 0.19,
+     .correction2 = 0.002,
+     .weight_decay = 0.1,
+     .grad_scale = 1},
+    {.rule = NT_UPDATE_STEP, .lr = 0.1},
+    {.rule = NT_UPDATE_LIMIT, .limit = 0.5},
+    {.rule = NT_UPDATE_AVERAGE, .lr = 0.01},
+    {.rule = NT_UPDATE_AVERAGE, .lr = 1},
     {.rule = NT_UPDATE_STAT, .momentum = 0.1, .correction1 = 1.02, .grad_scale = 1},
 };
 
-/* p, g, s1, s2 of one update. */
+/* p, g, s1, s2, s3 of one update. */
 typedef struct range {
-    float *p, *g, *s1, *s2;
+    float *p, *g, *s1, *s2, *s3;
 } range;
 
 static range make_range(int64_t n)
 {
-    return (range){numbers(n, 1, false), numbers(n, 2, false), numbers(n, 3, false), numbers(n, 4, true)};
+    range r = {numbers(n, 1, false), numbers(n, 2, false), numbers(n, 3, false), numbers(n, 4, true),
+               numbers(n, 5, false)};
+    for (int64_t i = 0; i < n; i++) /* fit for a mean of squares beside the mean in s2 */
+        r.s1[i] = 1 + r.s1[i] * r.s1[i] + r.s2[i] * r.s2[i];
+    return r;
 }
 
 static void free_range(range *r)
@@ -75,6 +110,7 @@ static void free_range(range *r)
     free(r->g);
     free(r->s1);
     free(r->s2);
+    free(r->s3);
 }
 
 /* The update of *r by cuda; momentum: whether s1 is given. */
@@ -83,14 +119,15 @@ static void update_on_device(range *r, const nt_update *u, double scale, bool mo
 {
     const size_t n_bytes = (size_t)n * sizeof(float);
     nt_update own = *u;
-    float *host[] = {r->p, r->g, r->s1, r->s2};
-    void *device[4];
+    float *host[] = {r->p, r->g, r->s1, r->s2, r->s3};
+    void *device[5];
     double *factor = put(&scale, sizeof scale, 0);
     own.scale = factor;
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 5; i++)
         device[i] = put(host[i], n_bytes, shift);
+    own.s3 = device[4];
     pair_ok(nt_backend_update(cuda(), &own, device[0], device[1], momentum ? device[2] : NULL, device[3], n));
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
         pair_ok(nt_backend_download(cuda(), host[i], device[i], n_bytes));
         drop(device[i], shift);
     }
@@ -98,11 +135,11 @@ static void update_on_device(range *r, const nt_update *u, double scale, bool mo
 }
 
 /* ref computes in double and rounds once, cuda in float: a few roundings of values of order 1, and Adam's
- * quotient of two of them. */
+ * quotient of two of them, relative where it is large. */
 static void expect_close(const float *a, const float *b, int64_t n, double tolerance)
 {
     for (int64_t i = 0; i < n; i++)
-        if (!(fabs((double)a[i] - (double)b[i]) <= tolerance))
+        if (!(fabs((double)a[i] - (double)b[i]) <= tolerance * fmax(1, fabs((double)a[i]))))
             fail_msg("element %lld: %.9g and %.9g", (long long)i, (double)a[i], (double)b[i]);
 }
 
@@ -121,11 +158,13 @@ static void updates(void **state)
                 nt_update own = rules[rule];
                 range want = make_range(n), got = make_range(n);
                 own.scale = &scale;
+                own.s3 = want.s3;
                 pair_ok(nt_backend_update(ref, &own, want.p, want.g, momentum ? want.s1 : NULL, want.s2, n));
                 update_on_device(&got, &rules[rule], scale, momentum, n, shift);
                 expect_close(want.p, got.p, n, 1e-6);
                 expect_close(want.s1, got.s1, n, 1e-6);
                 expect_close(want.s2, got.s2, n, 1e-6);
+                expect_close(want.s3, got.s3, n, 1e-6);
                 free_range(&want);
                 free_range(&got);
             }
@@ -145,9 +184,41 @@ static void fault_no_update_without_a_finite_scale(void **state)
             assert_memory_equal(before.p, after.p, N * sizeof(float));
             assert_memory_equal(before.s1, after.s1, N * sizeof(float));
             assert_memory_equal(before.s2, after.s2, N * sizeof(float));
+            assert_memory_equal(before.s3, after.s3, N * sizeof(float));
             free_range(&before);
             free_range(&after);
         }
+}
+
+/* A rate that is multiplied by what lies in device memory, made there of norms; more tensors than a block has
+ * threads. */
+static void ratios(void **state)
+{
+    (void)state;
+    enum { N = 300 };
+    const double scale = 0.5;
+    double pairs[2 * N], decay[N], want[2 * N];
+    for (int i = 0; i < N; i++) {
+        pairs[2 * i] = i % 7 == 0 ? 0 : 1 + i;
+        pairs[2 * i + 1] = i % 11 == 0 ? 0 : 2 + i % 5;
+        decay[i] = 0.01 * (i % 3);
+    }
+    memcpy(want, pairs, sizeof want);
+    nt_host_ratios(want, decay, &scale, 0.25, N);
+    double *on_device = put(pairs, sizeof pairs, 0), *decays = put(decay, sizeof decay, 0);
+    double *factor = put(&scale, sizeof scale, 0);
+    pair_ok(nt_backend_ratios(cuda(), on_device, decays, factor, 0.25, N));
+    pair_ok(nt_backend_download(cuda(), pairs, on_device, sizeof pairs));
+    for (int i = 0; i < N; i++)
+        assert_true(fabs(pairs[2 * i] - want[2 * i]) <= 1e-15 * want[2 * i]);
+    float p[3] = {1, 1, 1}, g[3] = {1, 1, 1};
+    float *weights = put(p, sizeof p, 0), *gradient = put(g, sizeof g, 0);
+    const nt_update step = {.rule = NT_UPDATE_STEP, .lr = 0.5, .ratio = on_device + 2, .scale = factor};
+    pair_ok(nt_backend_update(cuda(), &step, weights, gradient, NULL, NULL, 3));
+    pair_ok(nt_backend_download(cuda(), p, weights, sizeof p));
+    for (int i = 0; i < 3; i++) /* two roundings */
+        assert_true(fabs((double)p[i] - (1 - 0.5 * want[2])) <= 0x1p-23);
+    drop(on_device, 0), drop(decays, 0), drop(factor, 0), drop(weights, 0), drop(gradient, 0);
 }
 
 static double squares_of(const float *x, int64_t n, double start)
@@ -368,6 +439,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(updates),
         cmocka_unit_test(fault_no_update_without_a_finite_scale),
+        cmocka_unit_test(ratios),
         cmocka_unit_test(sums_of_squares),
         cmocka_unit_test(squares_of_more_than_one_round),
         cmocka_unit_test(fault_squares_that_are_not_finite),

@@ -115,6 +115,14 @@ static nt_status late_judge(nt_backend *backend, nt_report *report, double *squa
     return NT_OK;
 }
 
+static nt_status late_ratios(nt_backend *backend, double *pairs, const double *decay, const double *scale,
+                             double coefficient, int n)
+{
+    (void)backend;
+    nt_host_ratios(pairs, decay, scale, coefficient, n);
+    return NT_OK;
+}
+
 static nt_status late_update(nt_backend *backend, const nt_update *u, void *p, const void *g, void *s1,
                              void *s2, int64_t n)
 {
@@ -176,6 +184,7 @@ const nt_backend_ops nt_backend_cuda = {
     .sum_squares = late_sum_squares,
     .add_losses = late_add_losses,
     .judge = late_judge,
+    .ratios = late_ratios,
     .update = late_update,
     .post = late_post,
     .collect = late_collect,

@@ -35,6 +35,7 @@ static void run_elementwise(const nt_vec_ops *v, arrays *t, float *out)
                                   .lr = 0.1f,
                                   .momentum = 0.9f,
                                   .weight_decay = 0.01f,
+                                  .limit = 0.5f,
                                   .grad_scale = 0.5f},
                            nesterov = {.rule = NT_UPDATE_SGD,
                                        .lr = 0.1f,
@@ -50,6 +51,14 @@ static void run_elementwise(const nt_vec_ops *v, arrays *t, float *out)
                                    .correction2 = 0.2f,
                                    .grad_scale = 1,
                                    .weight_decay = 0.1f},
+                           rms = {.rule = NT_UPDATE_RMSPROP,
+                                  .lr = 0.01f,
+                                  .beta2 = 0.9f,
+                                  .eps = 1e-3f,
+                                  .momentum = 0.9f,
+                                  .centered = true,
+                                  .grad_scale = 1,
+                                  .weight_decay = 0.1f},
                            stat = {.rule = NT_UPDATE_STAT, .momentum = 0.1f, .correction1 = 1.01f};
     static uint8_t bytes[N];
     for (int i = 0; i < N; i++)
@@ -86,6 +95,15 @@ static void run_elementwise(const nt_vec_ops *v, arrays *t, float *out)
     TAKE(v->sgd(&sgd, t->a, t->b, t->c, N));
     TAKE(v->sgd(&nesterov, t->a, t->b, t->c, N));
     TAKE(v->adam(&adam, t->a, t->b, t->c, t->d, N));
+    TAKE(v->rmsprop(&rms, t->a, t->b, t->d, t->c, t->y, N));
+    TAKE(v->rmsprop(&rms, t->a, t->b, t->d, NULL, NULL, N));
+    TAKE(v->adagrad(&rms, t->a, t->b, t->d, N));
+    TAKE(v->lion(&adam, t->a, t->b, t->c, N));
+    TAKE(v->lars(&sgd, t->a, t->b, t->c, N));
+    TAKE(v->lamb(&adam, t->a, t->b, t->c, t->d, t->b, N)); /* in place of the gradient */
+    TAKE(v->step(&sgd, t->a, t->b, N));
+    TAKE(v->limit(&sgd, t->a, t->a, N));
+    TAKE(v->average(&sgd, t->a, t->b, N));
     TAKE(v->stat(&stat, t->a, t->b, t->d, t->c, N));
 #undef TAKE
 }
@@ -93,7 +111,7 @@ static void run_elementwise(const nt_vec_ops *v, arrays *t, float *out)
 static void instruction_sets_agree(void **state)
 {
     (void)state;
-    enum { CALLS = 28 };
+    enum { CALLS = 37 };
     const size_t n_bytes = CALLS * sizeof(arrays);
     float *want = malloc(n_bytes), *got = malloc(n_bytes);
     arrays *t = malloc(sizeof *t);
@@ -191,7 +209,7 @@ static void fault_nan_passes_through_pooling(void **state)
 
 typedef struct flat_pair {
     nt_backend *ref, *cpu;
-    float *p[2], *g, *s1[2], *s2[2];
+    float *p[2], *g, *s1[2], *s2[2], *s3[2];
     int64_t n;
 } flat_pair;
 
@@ -204,8 +222,8 @@ static void make_pair(flat_pair *f, int64_t n, int threads)
     f->g = malloc((size_t)n * sizeof *f->g);
     fill(f->g, n, 9, 1);
     for (int i = 0; i < 2; i++) {
-        float **arrays_of[] = {&f->p[i], &f->s1[i], &f->s2[i]};
-        for (int k = 0; k < 3; k++) {
+        float **arrays_of[] = {&f->p[i], &f->s1[i], &f->s2[i], &f->s3[i]};
+        for (int k = 0; k < 4; k++) {
             *arrays_of[k] = malloc((size_t)n * sizeof **arrays_of[k]);
             assert_non_null(*arrays_of[k]);
             fill(*arrays_of[k], n, 10 + (uint32_t)k, 1);
@@ -221,17 +239,25 @@ static void free_pair(flat_pair *f)
         free(f->p[i]);
         free(f->s1[i]);
         free(f->s2[i]);
+        free(f->s3[i]);
     }
     free(f->g);
     nt_backend_destroy(f->ref);
     nt_backend_destroy(f->cpu);
 }
 
-/* ref computes in double and rounds once, cpu in float: a few roundings of values of order 1 */
+/* A mean of squares as RMSProp and AdaGrad have it: not below the square of the mean in s2. */
+static void make_squares(float *s1, const float *s2, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        s1[i] = 1 + s1[i] * s1[i] + s2[i] * s2[i];
+}
+
+/* ref computes in double and rounds once, cpu in float: a few roundings of values of order 1, or relative */
 static void close_to(const float *a, const float *b, int64_t n, double tolerance)
 {
     for (int64_t i = 0; i < n; i++)
-        if (!(fabs((double)a[i] - (double)b[i]) <= tolerance))
+        if (!(fabs((double)a[i] - (double)b[i]) <= tolerance * fmax(1, fabs((double)a[i]))))
             fail_msg("element %lld: %.9g and %.9g", (long long)i, (double)a[i], (double)b[i]);
 }
 
@@ -261,6 +287,41 @@ static void updates(void **state)
          .correction2 = 0.002f,
          .weight_decay = 0.1f,
          .decoupled = true},
+        {.rule = NT_UPDATE_RMSPROP, .lr = 0.1f, .beta2 = 0.99f, .eps = 1e-8f, .grad_scale = 1},
+        {.rule = NT_UPDATE_RMSPROP,
+         .lr = 0.1f,
+         .beta2 = 0.99f,
+         .eps = 1e-8f,
+         .momentum = 0.9f,
+         .weight_decay = 0.01f,
+         .grad_scale = 0.5f},
+        {.rule = NT_UPDATE_RMSPROP,
+         .lr = 0.1f,
+         .beta2 = 0.99f,
+         .eps = 1e-8f,
+         .momentum = 0.9f,
+         .centered = true,
+         .grad_scale = 1},
+        {.rule = NT_UPDATE_ADAGRAD, .lr = 0.1f, .eps = 1e-10f, .weight_decay = 0.01f, .grad_scale = 0.5f},
+        {.rule = NT_UPDATE_LION,
+         .lr = 0.1f,
+         .beta1 = 0.9f,
+         .beta2 = 0.99f,
+         .weight_decay = 0.1f,
+         .grad_scale = 1},
+        {.rule = NT_UPDATE_LARS, .lr = 0.1f, .momentum = 0.9f, .weight_decay = 0.01f, .grad_scale = 0.5f},
+        {.rule = NT_UPDATE_LAMB,
+         .beta1 = 0.9f,
+         .beta2 = 0.999f,
+         .eps = 1e-6f,
+         .correction1 = 0.19f,
+         .correction2 = 0.002f,
+         .weight_decay = 0.1f,
+         .grad_scale = 1},
+        {.rule = NT_UPDATE_STEP, .lr = 0.1f},
+        {.rule = NT_UPDATE_LIMIT, .limit = 0.5f},
+        {.rule = NT_UPDATE_AVERAGE, .lr = 0.01f},
+        {.rule = NT_UPDATE_AVERAGE, .lr = 1},
         {.rule = NT_UPDATE_STAT, .momentum = 0.1f, .correction1 = 1.02f},
     };
     for (size_t r = 0; r < sizeof rules / sizeof rules[0]; r++)
@@ -268,12 +329,18 @@ static void updates(void **state)
             const bool momentum = rules[r].rule != NT_UPDATE_SGD || rules[r].momentum > 0;
             flat_pair f;
             make_pair(&f, 50001, threads);
-            for (int i = 0; i < 2; i++)
-                pair_ok(nt_backend_update(i ? f.cpu : f.ref, &rules[r], f.p[i], f.g,
-                                          momentum ? f.s1[i] : NULL, f.s2[i], f.n));
+            for (int i = 0; i < 2; i++) {
+                nt_update u = rules[r];
+                u.s3 = f.s3[i];
+                if (u.rule == NT_UPDATE_RMSPROP || u.rule == NT_UPDATE_ADAGRAD)
+                    make_squares(f.s1[i], f.s2[i], f.n);
+                pair_ok(nt_backend_update(i ? f.cpu : f.ref, &u, f.p[i], f.g, momentum ? f.s1[i] : NULL,
+                                          f.s2[i], f.n));
+            }
             close_to(f.p[0], f.p[1], f.n, 1e-6);
             close_to(f.s1[0], f.s1[1], f.n, 1e-6);
             close_to(f.s2[0], f.s2[1], f.n, 1e-6);
+            close_to(f.s3[0], f.s3[1], f.n, 1e-6);
             free_pair(&f);
         }
 }

@@ -52,7 +52,8 @@ static void test_defaults(void **state)
     assert_int_equal(o.type, NT_OPTIM_SGD);
     assert_true(nt_optim_lr(&o) == 0.01);
     assert_true(o.momentum == 0 && !o.nesterov && o.clip_norm == 0 && !o.decay_all);
-    assert_true(o.beta1 == 0.9 && o.beta2 == 0.999 && o.eps == 1e-8);
+    nt_update u = nt_optim_prepare(&o, 1, 0, NT_PARAM_WEIGHT);
+    assert_true(u.beta1 == 0.9 && u.beta2 == 0.999 && u.eps == 1e-8);
     assert_true(nt_optim_prepare(&o, 1, 0, NT_PARAM_WEIGHT).weight_decay == 0);
     o.type = NT_OPTIM_ADAM;
     assert_true(nt_optim_lr(&o) == 0.001);
@@ -62,6 +63,16 @@ static void test_defaults(void **state)
     assert_true(nt_optim_prepare(&o, 1, 0, NT_PARAM_WEIGHT).weight_decay == 0.01);
     o.lr = 0.5;
     assert_true(nt_optim_lr(&o) == 0.5);
+    o = options_from("[optimizer]\ntype = rmsprop\n");
+    u = nt_optim_prepare(&o, 1, 0, NT_PARAM_WEIGHT);
+    assert_true(nt_optim_lr(&o) == 0.01 && u.beta2 == 0.99 && u.eps == 1e-8 && u.weight_decay == 0);
+    o.type = NT_OPTIM_ADAGRAD;
+    assert_true(nt_optim_lr(&o) == 0.01 && nt_optim_prepare(&o, 1, 0, NT_PARAM_WEIGHT).eps == 1e-10);
+    o.type = NT_OPTIM_LION;
+    assert_true(nt_optim_lr(&o) == 1e-4 && nt_optim_prepare(&o, 1, 0, NT_PARAM_WEIGHT).beta2 == 0.99);
+    o.type = NT_OPTIM_LAMB;
+    u = nt_optim_prepare(&o, 1, 0, NT_PARAM_WEIGHT);
+    assert_true(nt_optim_lr(&o) == 0.001 && u.eps == 1e-6 && u.weight_decay == 0.01 && u.beta2 == 0.999);
 }
 
 static void fault_74_rates_that_do_not_train(void **state)
@@ -75,13 +86,22 @@ static void fault_74_rates_that_do_not_train(void **state)
     refuse("eps = 0\n", "c.ini:2:7: optimizer.eps = 0: must be greater than 0");
     refuse("warmup = -1\n", "c.ini:2:10: optimizer.warmup = -1: must be at least 0");
     refuse("type = admw\n",
-           "c.ini:2:8: optimizer.type = admw: must be one of sgd, adam, adamw; did you mean 'adamw'?");
+           "c.ini:2:8: optimizer.type = admw: must be one of sgd, adam, adamw, rmsprop, adagrad, lion, lars, "
+           "lamb; did you mean 'adamw'?");
+    refuse("clip_value = -1\n", "c.ini:2:14: optimizer.clip_value = -1: must be at least 0");
+    refuse("type = lars\ntrust = 0\n", "c.ini:3:9: optimizer.trust = 0: must be greater than 0");
 }
 
 static void test_keys_without_meaning(void **state)
 {
     (void)state;
-    refuse("type = adam\nmomentum = 0.9\n", "c.ini:3:12: optimizer.momentum is for sgd; adam has beta1");
+    refuse("type = adam\nmomentum = 0.9\n",
+           "c.ini:3:12: optimizer.momentum is for sgd, rmsprop and lars; adam has beta1");
+    refuse("type = adagrad\nmomentum = 0.9\n",
+           "c.ini:3:12: optimizer.momentum is for sgd, rmsprop and lars; adagrad has none");
+    refuse("centered = yes\n", "c.ini:2:12: optimizer.centered is for rmsprop, not for sgd");
+    refuse("clip_value = 1\nclip_norm = 1\n",
+           "c.ini:2:14: optimizer.clip_value and optimizer.clip_norm exclude each other");
     refuse("type = adam\nnesterov = yes\n", "c.ini:3:12: optimizer.nesterov is for sgd");
     refuse("nesterov = yes\n", "c.ini:2:12: optimizer.nesterov needs a momentum");
     refuse("schedule = step\n", "c.ini:1:2: schedule = step needs step_every in steps or epochs");
@@ -108,6 +128,29 @@ static void test_states(void **state)
     assert_string_equal(nt_optim_state_name(&o, 1), "exp_avg_sq");
     assert_null(nt_optim_state_name(&o, 2));
     assert_null(nt_optim_state_name(&o, -1));
+    o = options_from("[optimizer]\ntype = rmsprop\nmomentum = 0.5\n");
+    assert_int_equal(nt_optim_n_states(&o), 2);
+    assert_string_equal(nt_optim_state_name(&o, 1), "momentum");
+    o.centered = true;
+    assert_int_equal(nt_optim_n_states(&o), 3);
+    assert_string_equal(nt_optim_state_name(&o, 1), "grad_avg");
+    assert_string_equal(nt_optim_state_name(&o, 2), "momentum");
+    o = options_from("[optimizer]\ntype = lion\n");
+    assert_int_equal(nt_optim_n_states(&o), 1);
+}
+
+/* As published: weights only. */
+static void test_ratios_by_role(void **state)
+{
+    (void)state;
+    nt_optim_options o = options_from("[optimizer]\ntype = lars\n");
+    assert_true(nt_optim_has_ratio(&o, NT_PARAM_WEIGHT));
+    assert_false(nt_optim_has_ratio(&o, NT_PARAM_BIAS) || nt_optim_has_ratio(&o, NT_PARAM_NORM));
+    o.type = NT_OPTIM_LAMB;
+    assert_true(nt_optim_has_ratio(&o, NT_PARAM_WEIGHT));
+    assert_false(nt_optim_has_ratio(&o, NT_PARAM_BIAS) || nt_optim_has_ratio(&o, NT_PARAM_NORM));
+    o.type = NT_OPTIM_ADAM;
+    assert_false(nt_optim_has_ratio(&o, NT_PARAM_WEIGHT));
 }
 
 static void test_decay_by_role(void **state)
@@ -171,9 +214,10 @@ static void oracle_adam(const nt_optim_options *o, element *e, double g, double 
     else
         g += decay * e->p;
     e->exp_avg += (g - e->exp_avg) * (1 - o->beta1);
-    e->exp_avg_sq = e->exp_avg_sq * o->beta2 + g * g * (1 - o->beta2);
-    double step_size = lr / (1 - pow(o->beta1, step)), root = sqrt(1 - pow(o->beta2, step));
-    e->p -= step_size * e->exp_avg / (sqrt(e->exp_avg_sq) / root + o->eps);
+    double beta2 = isnan(o->beta2) ? 0.999 : o->beta2, eps = isnan(o->eps) ? 1e-8 : o->eps;
+    e->exp_avg_sq = e->exp_avg_sq * beta2 + g * g * (1 - beta2);
+    double step_size = lr / (1 - pow(o->beta1, step)), root = sqrt(1 - pow(beta2, step));
+    e->p -= step_size * e->exp_avg / (sqrt(e->exp_avg_sq) / root + eps);
 }
 
 static double random_value(int step, int i)
@@ -304,6 +348,7 @@ int main(void)
         cmocka_unit_test(fault_74_rates_that_do_not_train),
         cmocka_unit_test(test_keys_without_meaning),
         cmocka_unit_test(test_states),
+        cmocka_unit_test(test_ratios_by_role),
         cmocka_unit_test(test_decay_by_role),
         cmocka_unit_test(test_scalars),
         cmocka_unit_test(test_sgd),

@@ -8,8 +8,9 @@
 typedef struct trained {
     nt_backend *backend;
     int64_t n;
-    void *weights, *gradient, *state[2];
-    void *host; /* (n) of the real type */
+    void *weights, *gradient, *state[NT_MAX_STATES];
+    double *norms; /* sums of squares of weights and what they go down by; then a decay */
+    void *host;    /* (n) of the real type */
 } trained;
 
 static size_t n_bytes(const trained *t)
@@ -24,6 +25,7 @@ static trained start(nt_backend *backend, int64_t n, int n_states)
     REF_MUST(nt_backend_alloc(backend, &t.gradient, n_bytes(&t)));
     for (int i = 0; i < n_states; i++)
         REF_MUST(nt_backend_alloc(backend, &t.state[i], n_bytes(&t)));
+    REF_MUST(nt_backend_alloc(backend, (void **)&t.norms, 3 * sizeof *t.norms));
     t.host = calloc(1, n_bytes(&t));
     assert_non_null(t.host);
     return t;
@@ -33,8 +35,9 @@ static void finish(trained *t)
 {
     nt_backend_free(t->backend, t->weights, n_bytes(t));
     nt_backend_free(t->backend, t->gradient, n_bytes(t));
-    nt_backend_free(t->backend, t->state[0], n_bytes(t));
-    nt_backend_free(t->backend, t->state[1], n_bytes(t));
+    for (int i = 0; i < NT_MAX_STATES; i++)
+        nt_backend_free(t->backend, t->state[i], n_bytes(t));
+    nt_backend_free(t->backend, t->norms, 3 * sizeof *t->norms);
     free(t->host);
 }
 
@@ -56,6 +59,41 @@ static void download(trained *t, double *values)
     REF_MUST(nt_backend_sync(t->backend));
     for (int64_t i = 0; i < t->n; i++)
         values[i] = t->backend->ops->real == NT_F64 ? ((double *)t->host)[i] : (double)((float *)t->host)[i];
+}
+
+static void run_rule(trained *t, const nt_update *u)
+{
+    REF_MUST(nt_backend_update(t->backend, u, t->weights, t->gradient, t->state[0], t->state[1], t->n));
+}
+
+/* The factor on the rate, from the norms of the whole tensor; leaves it where u->ratio reads it. */
+static void find_ratio(trained *t, const nt_optim_options *o, nt_update *u)
+{
+    const nt_ratio ratio = nt_optim_ratio(o);
+    const double start[3] = {0, 0, ratio.decays ? u->weight_decay : 0};
+    REF_MUST(nt_backend_upload(t->backend, t->norms, start, sizeof start));
+    REF_MUST(nt_backend_sum_squares(t->backend, &t->norms[0], t->weights, t->n));
+    REF_MUST(nt_backend_sum_squares(t->backend, &t->norms[1], t->gradient, t->n));
+    REF_MUST(nt_backend_ratios(t->backend, t->norms, &t->norms[2], NULL, ratio.coefficient, 1));
+    u->ratio = t->norms;
+}
+
+/* One step, from the parts that core/net.c makes it of. */
+static void take_step(trained *t, const nt_optim_options *o, double lr, int64_t step)
+{
+    nt_update u = nt_optim_prepare(o, lr, step, NT_PARAM_WEIGHT);
+    if (o->clip_value > 0) {
+        const nt_update limit = {.rule = NT_UPDATE_LIMIT, .limit = o->clip_value};
+        REF_MUST(nt_backend_update(t->backend, &limit, t->gradient, t->gradient, NULL, NULL, t->n));
+    }
+    const bool two_parts = u.rule == NT_UPDATE_LAMB;
+    u.s3 = two_parts ? t->gradient : t->state[2];
+    if (two_parts) {
+        run_rule(t, &u);
+        u.rule = NT_UPDATE_STEP;
+    }
+    if (nt_optim_has_ratio(o, NT_PARAM_WEIGHT)) find_ratio(t, o, &u);
+    run_rule(t, &u);
 }
 
 /* The options live as long as the config. */
@@ -81,9 +119,8 @@ static void check_steps(nt_h5 *file, const char *name, nt_backend *backend, cons
         double lr = nt_schedule_lr(o, step, n_steps, steps_per_epoch);
         if (!(fabs(lr - rates[step]) <= 1e-13 * rates[0])) /* a few roundings of double */
             fail_msg("%s: the rate of step %d is %.17g, should be %.17g", name, (int)step, lr, rates[step]);
-        nt_update u = nt_optim_prepare(o, lr, step, NT_PARAM_WEIGHT);
         upload(t, t->gradient, gradients + step * t->n);
-        REF_MUST(nt_backend_update(backend, &u, t->weights, t->gradient, t->state[0], t->state[1], t->n));
+        take_step(t, o, lr, step);
         download(t, got);
         double error = reference_error(got, weights + step * t->n, t->n);
         if (!(error <= reference_tolerance(backend)))

@@ -63,7 +63,7 @@ static void updates_obey(void **state)
         nt_backend *backend = make_backend(names[b]);
         for (int rule = NT_UPDATE_SGD; rule <= NT_UPDATE_STAT; rule++)
             for (int k = 0; k < 3; k++) {
-                float p[2] = {4, 4}, g[2] = {2, 2}, s1[2] = {1, 1}, s2[2] = {8, 8};
+                float p[2] = {4, 4}, g[2] = {2, 2}, s1[2] = {1, 1}, s2[2] = {8, 8}, s3[2] = {0};
                 nt_update u = {.rule = (nt_update_rule)rule,
                                .lr = 0.25,
                                .momentum = 0.5,
@@ -72,16 +72,37 @@ static void updates_obey(void **state)
                                .correction1 = 1,
                                .correction2 = 1,
                                .grad_scale = 1,
+                               .limit = 1,
+                               .s3 = s3,
                                .scale = &scales[k]};
                 MUST(nt_backend_update(backend, &u, p, g, s1, s2, 2));
-                bool moved = p[0] != 4 || p[1] != 4 || s1[0] != 1;
+                bool moved = p[0] != 4 || p[1] != 4 || s1[0] != 1 || s3[0] != 0;
                 assert_true(moved == (k == 2));
+                assert_true(k == 2 || s3[0] == 0);
+                if (k == 2 && rule == NT_UPDATE_STEP) assert_true(p[0] == 4 - 0.5f); /* not multiplied */
+                if (k == 2 && rule == NT_UPDATE_LIMIT) assert_true(p[0] == 1);
+                if (k == 2 && rule == NT_UPDATE_AVERAGE) assert_true(p[0] == 3.5f);
+                if (k == 2 && rule == NT_UPDATE_LARS) assert_true(s1[0] == 0.75f && p[0] == 3.25f);
                 if (k == 2 && rule == NT_UPDATE_SGD) assert_true(s1[0] == 1.5f && p[0] == 4 - 0.375f);
                 if (k == 2 && rule == NT_UPDATE_STAT)
                     assert_true(p[0] == 5 && p[1] == 5); /* not multiplied */
             }
         nt_backend_destroy(backend);
     }
+}
+
+/* |w| = 3, |g| = 4. */
+static void ratios(void **state)
+{
+    (void)state;
+    const double decay[] = {0, 2, 0, 0}, half = 0.5;
+    double pairs[8] = {9, 16, 9, 16, 0, 16, 9, 0};
+    nt_host_ratios(pairs, decay, NULL, 0.5, 4);
+    assert_true(pairs[0] == 0.5 * 3 / 4 && pairs[2] == 0.5 * 3 / (4 + 2 * 3));
+    assert_true(pairs[4] == 1 && pairs[6] == 1); /* nothing to go by */
+    double scaled[2] = {9, 16};
+    nt_host_ratios(scaled, decay, &half, 1, 1);
+    assert_true(scaled[0] == 3.0 / 2);
 }
 
 /* What the thin functions do where a backend has nothing of its own. */
@@ -115,11 +136,9 @@ static void host_backends_do_it_at_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(losses_are_added),
-        cmocka_unit_test(pieces_are_summed_first),
-        cmocka_unit_test(verdicts),
-        cmocka_unit_test(updates_obey),
-        cmocka_unit_test(host_backends_do_it_at_once),
+        cmocka_unit_test(losses_are_added), cmocka_unit_test(pieces_are_summed_first),
+        cmocka_unit_test(verdicts),         cmocka_unit_test(updates_obey),
+        cmocka_unit_test(ratios),           cmocka_unit_test(host_backends_do_it_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

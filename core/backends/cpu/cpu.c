@@ -203,18 +203,29 @@ static void update_range(void *arg, int64_t begin, int64_t end)
 {
     const flat *f = arg;
     float *p = f->p + begin, *s1 = f->s1 ? f->s1 + begin : NULL, *s2 = f->s2 ? f->s2 + begin : NULL;
+    const float *g = f->a + begin;
     int64_t n = end - begin;
-    if (f->u->rule == NT_UPDATE_SGD) f->vec->sgd(f->u, p, f->a + begin, s1, n);
-    if (f->u->rule == NT_UPDATE_ADAM) f->vec->adam(f->u, p, f->a + begin, s1, s2, n);
-    if (f->u->rule == NT_UPDATE_STAT) f->vec->stat(f->u, p, f->a + begin, s1, s2, n);
+    nt_update u = *f->u;
+    if (u.s3) u.s3 = (float *)u.s3 + begin;
+    if (u.rule == NT_UPDATE_SGD) f->vec->sgd(&u, p, g, s1, n);
+    if (u.rule == NT_UPDATE_ADAM) f->vec->adam(&u, p, g, s1, s2, n);
+    if (u.rule == NT_UPDATE_RMSPROP)
+        f->vec->rmsprop(&u, p, g, s1, u.centered ? s2 : NULL, nt_update_buffer(&u, s2), n);
+    if (u.rule == NT_UPDATE_ADAGRAD) f->vec->adagrad(&u, p, g, s1, n);
+    if (u.rule == NT_UPDATE_LION) f->vec->lion(&u, p, g, s1, n);
+    if (u.rule == NT_UPDATE_LARS) f->vec->lars(&u, p, g, s1, n);
+    if (u.rule == NT_UPDATE_LAMB) f->vec->lamb(&u, p, g, s1, s2, u.s3, n);
+    if (u.rule == NT_UPDATE_STEP) f->vec->step(&u, p, g, n);
+    if (u.rule == NT_UPDATE_LIMIT) f->vec->limit(&u, p, g, n);
+    if (u.rule == NT_UPDATE_AVERAGE) f->vec->average(&u, p, g, n);
+    if (u.rule == NT_UPDATE_STAT) f->vec->stat(&u, p, g, s1, s2, n);
 }
 
 static nt_status cpu_update(nt_backend *backend, const nt_update *u, void *p, const void *g, void *s1,
                             void *s2, int64_t n)
 {
     const nt_cpu *cpu = backend->state;
-    NT_BUG_UNLESS(u->rule == NT_UPDATE_SGD || u->rule == NT_UPDATE_ADAM || u->rule == NT_UPDATE_STAT,
-                  "update rule %d is unknown", (int)u->rule);
+    NT_BUG_UNLESS((unsigned)u->rule < NT_N_UPDATE_RULES, "update rule %d is unknown", (int)u->rule);
     nt_update own = *u;
     if (!nt_update_fold_scale(&own)) return NT_OK;
     flat f = {.vec = cpu->vec, .u = &own, .p = p, .a = g, .s1 = s1, .s2 = s2};

@@ -91,6 +91,16 @@ typedef struct nt_vec_ops {
     void (*avg_pool_backward)(const nt_vec_window *w, float *dx, const float *dy);
     void (*sgd)(const nt_update *u, float *p, const float *g, float *velocity, int64_t n);
     void (*adam)(const nt_update *u, float *p, const float *g, float *m, float *v, int64_t n);
+    void (*rmsprop)(const nt_update *u, float *p, const float *g, float *square, float *mean, float *buffer,
+                    int64_t n); /* mean NULL: not centered; buffer NULL: no momentum */
+    void (*adagrad)(const nt_update *u, float *p, const float *g, float *sum, int64_t n);
+    void (*lion)(const nt_update *u, float *p, const float *g, float *m, int64_t n);
+    void (*lars)(const nt_update *u, float *p, const float *g, float *velocity, int64_t n);
+    void (*lamb)(const nt_update *u, const float *p, const float *g, float *m, float *v, float *direction,
+                 int64_t n); /* direction may be g */
+    void (*step)(const nt_update *u, float *p, const float *g, int64_t n);
+    void (*limit)(const nt_update *u, float *p, const float *g, int64_t n); /* p may be g */
+    void (*average)(const nt_update *u, float *p, const float *g, int64_t n);
     void (*stat)(const nt_update *u, float *mean, const float *a, float *var, const float *b, int64_t n);
 } nt_vec_ops;
 

@@ -143,5 +143,13 @@ const nt_vec_ops NT_VEC_TABLE = {
     .avg_pool_backward = vec_avg_pool_backward,
     .sgd = vec_sgd,
     .adam = vec_adam,
+    .rmsprop = vec_rmsprop,
+    .adagrad = vec_adagrad,
+    .lion = vec_lion,
+    .lars = vec_lars,
+    .lamb = vec_lamb,
+    .step = vec_step,
+    .limit = vec_limit,
+    .average = vec_average,
     .stat = vec_stat,
 };

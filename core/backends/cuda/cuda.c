@@ -324,6 +324,7 @@ const nt_backend_ops nt_backend_cuda = {
     .sum_squares = nt_cuda_flat_sum_squares,
     .add_losses = nt_cuda_flat_add_losses,
     .judge = nt_cuda_flat_judge,
+    .ratios = nt_cuda_flat_ratios,
     .update = nt_cuda_flat_update,
     .post = nt_cuda_post,
     .collect = nt_cuda_collect,

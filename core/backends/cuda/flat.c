@@ -60,10 +60,19 @@ nt_status nt_cuda_flat_judge(nt_backend *backend, nt_report *report, double *squ
     return NT_OK;
 }
 
+nt_status nt_cuda_flat_ratios(nt_backend *backend, double *pairs, const double *decay, const double *scale,
+                              double coefficient, int n)
+{
+    const nt_cuda *cuda = backend->state;
+    NT_CUDA_TRY(backend, "norms of tensors",
+                nt_cuda_ratios(cuda->compute, pairs, decay, scale, coefficient, n));
+    return NT_OK;
+}
+
 /* Rounded once, here: 1 - beta in float would be off by 1e-5. */
 static nt_cuda_update rounded(const nt_update *u)
 {
-    const bool adam = u->rule == NT_UPDATE_ADAM;
+    const bool adam = u->rule == NT_UPDATE_ADAM || u->rule == NT_UPDATE_LAMB;
     return (nt_cuda_update){.lr = (float)u->lr,
                             .momentum = (float)u->momentum,
                             .weight_decay = (float)u->weight_decay,
@@ -76,8 +85,11 @@ static nt_cuda_update rounded(const nt_update *u)
                             .inv_correction2 = (float)(adam ? 1 / u->correction2 : 1),
                             .grad_scale = u->grad_scale,
                             .scale = u->scale,
+                            .ratio = u->ratio,
+                            .limit = (float)u->limit,
                             .nesterov = u->nesterov,
-                            .decoupled = u->decoupled};
+                            .decoupled = u->decoupled,
+                            .centered = u->centered};
 }
 
 nt_status nt_cuda_flat_update(nt_backend *backend, const nt_update *u, void *p, const void *g, void *s1,
@@ -92,6 +104,34 @@ nt_status nt_cuda_flat_update(nt_backend *backend, const nt_update *u, void *p, 
     case NT_UPDATE_ADAM:
         NT_CUDA_TRY(backend, "adam", nt_cuda_update_adam(cuda->compute, &r, p, g, s1, s2, n));
         return NT_OK;
+    case NT_UPDATE_RMSPROP:
+        NT_CUDA_TRY(backend, "rmsprop",
+                    nt_cuda_update_rmsprop(cuda->compute, &r, p, g, s1, u->centered ? s2 : NULL,
+                                           nt_update_buffer(u, s2), n));
+        return NT_OK;
+    case NT_UPDATE_ADAGRAD:
+        NT_CUDA_TRY(backend, "adagrad", nt_cuda_update_adagrad(cuda->compute, &r, p, g, s1, n));
+        return NT_OK;
+    case NT_UPDATE_LION:
+        NT_CUDA_TRY(backend, "lion", nt_cuda_update_lion(cuda->compute, &r, p, g, s1, n));
+        return NT_OK;
+    case NT_UPDATE_LARS:
+        NT_CUDA_TRY(backend, "lars", nt_cuda_update_lars(cuda->compute, &r, p, g, s1, n));
+        return NT_OK;
+    case NT_UPDATE_LAMB:
+        NT_CUDA_TRY(backend, "lamb", nt_cuda_update_lamb(cuda->compute, &r, p, g, s1, s2, u->s3, n));
+        return NT_OK;
+    case NT_UPDATE_STEP:
+        NT_CUDA_TRY(backend, "step", nt_cuda_update_step(cuda->compute, &r, p, g, n));
+        return NT_OK;
+    case NT_UPDATE_LIMIT:
+        NT_CUDA_TRY(backend, "clipping by value", nt_cuda_update_limit(cuda->compute, &r, p, g, n));
+        return NT_OK;
+    case NT_UPDATE_AVERAGE:
+        NT_CUDA_TRY(backend, "average of weights", nt_cuda_update_average(cuda->compute, &r, p, g, n));
+        return NT_OK;
+    case NT_N_UPDATE_RULES:
+        break;
     case NT_UPDATE_STAT:
         NT_CUDA_TRY(backend, "running statistics", nt_cuda_update_stat(cuda->compute, &r, p, g, s1, s2, n));
         return NT_OK;

@@ -121,8 +121,9 @@ typedef struct nt_cuda_update {
     float lr, momentum, weight_decay, beta1, beta2, one_minus_beta1, one_minus_beta2, eps;
     float inv_correction1, inv_correction2; /* STAT: inv_correction1 is the factor correction1 itself */
     double grad_scale;
-    const double *scale; /* device memory or NULL */
-    bool nesterov, decoupled;
+    const double *scale, *ratio; /* device memory or NULL */
+    float limit;
+    bool nesterov, decoupled, centered;
 } nt_cuda_update;
 
 #ifdef __cplusplus
@@ -345,6 +346,21 @@ int nt_cuda_update_sgd(nt_cuda_stream stream, const nt_cuda_update *u, float *p,
                        float *velocity, int64_t n);
 int nt_cuda_update_adam(nt_cuda_stream stream, const nt_cuda_update *u, float *p, const float *g,
                         float *first, float *second, int64_t n);
+/* Names as in core/optim.h; mean, buffer NULL: not centered, no momentum. direction may be g, p may be g. */
+int nt_cuda_update_rmsprop(nt_cuda_stream stream, const nt_cuda_update *u, float *p, const float *g,
+                           float *square, float *mean, float *buffer, int64_t n);
+int nt_cuda_update_adagrad(nt_cuda_stream stream, const nt_cuda_update *u, float *p, const float *g,
+                           float *sum, int64_t n);
+int nt_cuda_update_lion(nt_cuda_stream stream, const nt_cuda_update *u, float *p, const float *g,
+                        float *first, int64_t n);
+int nt_cuda_update_lars(nt_cuda_stream stream, const nt_cuda_update *u, float *p, const float *g,
+                        float *velocity, int64_t n);
+int nt_cuda_update_lamb(nt_cuda_stream stream, const nt_cuda_update *u, float *p, const float *g,
+                        float *first, float *second, float *direction, int64_t n);
+int nt_cuda_update_step(nt_cuda_stream stream, const nt_cuda_update *u, float *p, const float *g, int64_t n);
+int nt_cuda_update_limit(nt_cuda_stream stream, const nt_cuda_update *u, float *p, const float *g, int64_t n);
+int nt_cuda_update_average(nt_cuda_stream stream, const nt_cuda_update *u, float *p, const float *g,
+                           int64_t n);
 /* The running statistics; a, b: the batch's slots. */
 int nt_cuda_update_stat(nt_cuda_stream stream, const nt_cuda_update *u, float *mean, const float *a,
                         float *var, const float *b, int64_t n);
@@ -357,6 +373,8 @@ int nt_cuda_sum_squares(nt_cuda_stream stream, double *total, double *partial, c
 /* report: {loss, loss_squared, correct, sum_squares, scale} of core/backend.h; y (n, 2). */
 int nt_cuda_add_losses(nt_cuda_stream stream, double *report, const float *y, int64_t n);
 int nt_cuda_judge(nt_cuda_stream stream, double *report, double *squares, int n, int n_others, double clip);
+int nt_cuda_ratios(nt_cuda_stream stream, double *pairs, const double *decay, const double *scale,
+                   double coefficient, int n);
 
 #ifdef __cplusplus
 }

@@ -56,6 +56,8 @@ NT_MUST nt_status nt_cuda_flat_sum_squares(nt_backend *backend, double *total, c
 NT_MUST nt_status nt_cuda_flat_add_losses(nt_backend *backend, nt_report *report, const void *y, int64_t n);
 NT_MUST nt_status nt_cuda_flat_judge(nt_backend *backend, nt_report *report, double *squares, int n,
                                      int n_others, double clip);
+NT_MUST nt_status nt_cuda_flat_ratios(nt_backend *backend, double *pairs, const double *decay,
+                                      const double *scale, double coefficient, int n);
 NT_MUST nt_status nt_cuda_flat_update(nt_backend *backend, const nt_update *u, void *p, const void *g,
                                       void *s1, void *s2, int64_t n);
 

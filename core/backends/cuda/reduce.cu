@@ -103,6 +103,23 @@ static __global__ void __launch_bounds__(NT_BLOCK)
     report[SCALE] = !is_finite(sum) ? (double)NAN : clip > 0 && norm > clip ? clip / norm : 1;
 }
 
+/* A thread a tensor: see nt_backend_ops.ratios. */
+static __global__ void __launch_bounds__(NT_BLOCK)
+    ratios(double *pairs, const double *decay, const double *scale, double coefficient, int n)
+{
+    for (int i = (int)nt_thread(); i < n; i += (int)nt_threads()) {
+        const double w = sqrt(pairs[2 * i]), g = sqrt(pairs[2 * i + 1]) * (scale ? *scale : 1);
+        pairs[2 * i] = w == 0 || g == 0 ? 1 : coefficient * w / (g + decay[i] * w);
+    }
+}
+
+extern "C" int nt_cuda_ratios(nt_cuda_stream stream, double *pairs, const double *decay, const double *scale,
+                              double coefficient, int n)
+{
+    NT_LAUNCH(ratios, nt_blocks(n), NT_BLOCK, 0, stream, pairs, decay, scale, coefficient, n);
+    return (int)cudaGetLastError();
+}
+
 extern "C" int nt_cuda_add_losses(nt_cuda_stream stream, double *report, const float *y, int64_t n)
 {
     NT_LAUNCH(add_losses, 1, NT_BLOCK, 0, stream, report, y, n);

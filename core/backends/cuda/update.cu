@@ -1,6 +1,7 @@
 /* The update rules of core/optim.h over a flat range: one launch a range, whatever lies in it.
  *
- * Bound by memory, four values a thread. Bytes per parameter: sgd 12, with momentum 20, adam 28. Constants
+ * Bound by memory, four values a thread. Bytes per parameter: sgd 12, with momentum 20, adam 28; of the rest
+ * 8 an array that is read and written, 4 one that is only one of both. Constants
  * were rounded by the host from double (1 - beta2 in float would be off by 1e-5). The factor on the gradient
  * comes from device memory, where nt_cuda_judge left it; where it is not finite nothing is written. */
 #include "core/backends/cuda/device.cuh"
@@ -64,6 +65,175 @@ static __global__ void __launch_bounds__(NT_BLOCK)
         nt_store(second + i, v, n - i, vector);
         nt_store(p + i, w, n - i, vector);
     }
+}
+
+/* --- the rules that have no kernel of their own above: one element each; names as in core/optim.h --- */
+
+/* What a rule works on: s1, s2, s3 are 0 where the rule has none. */
+struct element {
+    float p, g, s1, s2, s3;
+};
+
+struct rmsprop {
+    static inline __device__ void run(const nt_cuda_update &u, float lr, element &e)
+    {
+        const float grad = e.g + u.weight_decay * e.p;
+        e.s1 = u.beta2 * e.s1 + u.one_minus_beta2 * grad * grad;
+        float variance = e.s1;
+        if (u.centered) {
+            e.s2 = u.beta2 * e.s2 + u.one_minus_beta2 * grad;
+            variance = e.s1 - e.s2 * e.s2;
+            variance = variance < 0 ? 0 : variance; /* rounding */
+        }
+        e.s3 = u.momentum * e.s3 + grad / (sqrtf(variance) + u.eps);
+        e.p -= lr * e.s3;
+    }
+};
+
+struct adagrad {
+    static inline __device__ void run(const nt_cuda_update &u, float lr, element &e)
+    {
+        const float grad = e.g + u.weight_decay * e.p;
+        e.s1 += grad * grad;
+        e.p -= lr * (grad / (sqrtf(e.s1) + u.eps));
+    }
+};
+
+struct lion {
+    static inline __device__ void run(const nt_cuda_update &u, float lr, element &e)
+    {
+        const float c = u.beta1 * e.s1 + u.one_minus_beta1 * e.g;
+        e.s1 = u.beta2 * e.s1 + u.one_minus_beta2 * e.g;
+        e.p -= lr * ((c > 0 ? 1.f : c < 0 ? -1.f : c) + u.weight_decay * e.p);
+    }
+};
+
+struct lars {
+    static inline __device__ void run(const nt_cuda_update &u, float lr, element &e)
+    {
+        e.s1 = u.momentum * e.s1 + lr * (e.g + u.weight_decay * e.p);
+        e.p -= e.s1;
+    }
+};
+
+/* s3: the direction; p stays */
+struct lamb {
+    static inline __device__ void run(const nt_cuda_update &u, float, element &e)
+    {
+        e.s1 = u.beta1 * e.s1 + u.one_minus_beta1 * e.g;
+        e.s2 = u.beta2 * e.s2 + u.one_minus_beta2 * e.g * e.g;
+        e.s3 = (e.s1 * u.inv_correction1) / (sqrtf(e.s2 * u.inv_correction2) + u.eps) + u.weight_decay * e.p;
+    }
+};
+
+/* The three below are not multiplied by the factor: see `scaled`. */
+struct step {
+    static inline __device__ void run(const nt_cuda_update &, float lr, element &e)
+    {
+        e.p -= lr * e.g;
+    }
+};
+
+struct limit {
+    static inline __device__ void run(const nt_cuda_update &u, float, element &e)
+    {
+        e.p = e.g > u.limit ? u.limit : e.g < -u.limit ? -u.limit : e.g;
+    }
+};
+
+struct average {
+    static inline __device__ void run(const nt_cuda_update &, float weight, element &e)
+    {
+        e.p = weight == 1 ? e.g : e.p + weight * (e.g - e.p);
+    }
+};
+
+/* s1, s2, s3 may be NULL; s3 or p may be g. */
+template <typename Rule>
+static __global__ void __launch_bounds__(NT_BLOCK)
+    elementwise(nt_cuda_update u, bool scaled, float *p, const float *g, float *s1, float *s2, float *s3,
+                int64_t n, bool vector)
+{
+    float factor;
+    if (!begin(u, &factor)) return;
+    if (!scaled) factor = 1;
+    const float lr = u.ratio ? (float)((double)u.lr * *u.ratio) : u.lr;
+    for (int64_t i = nt_thread() * W; i < n; i += nt_threads() * W) {
+        float w[W], grad[W], a[W] = {0}, b[W] = {0}, c[W] = {0};
+        nt_load(w, p + i, n - i, vector);
+        nt_load(grad, g + i, n - i, vector);
+        if (s1) nt_load(a, s1 + i, n - i, vector);
+        if (s2) nt_load(b, s2 + i, n - i, vector);
+        if (s3) nt_load(c, s3 + i, n - i, vector);
+#pragma unroll
+        for (int k = 0; k < W; k++) {
+            element e = {w[k], factor * grad[k], a[k], b[k], c[k]};
+            Rule::run(u, lr, e);
+            w[k] = e.p, a[k] = e.s1, b[k] = e.s2, c[k] = e.s3;
+        }
+        if (s1) nt_store(s1 + i, a, n - i, vector);
+        if (s2) nt_store(s2 + i, b, n - i, vector);
+        if (s3) nt_store(s3 + i, c, n - i, vector);
+        nt_store(p + i, w, n - i, vector);
+    }
+}
+
+template <typename Rule>
+static int launch(nt_cuda_stream stream, const nt_cuda_update *u, bool scaled, float *p, const float *g,
+                  float *s1, float *s2, float *s3, int64_t n)
+{
+    const bool vector = nt_aligned(p) && nt_aligned(g) && nt_aligned(s1) && nt_aligned(s2) && nt_aligned(s3);
+    NT_LAUNCH(elementwise<Rule>, nt_blocks(n / W + 1), NT_BLOCK, 0, stream, *u, scaled, p, g, s1, s2, s3, n,
+              vector);
+    return (int)cudaGetLastError();
+}
+
+extern "C" int nt_cuda_update_rmsprop(nt_cuda_stream stream, const nt_cuda_update *u, float *p,
+                                      const float *g, float *square, float *mean, float *buffer, int64_t n)
+{
+    return launch<rmsprop>(stream, u, true, p, g, square, mean, buffer, n);
+}
+
+extern "C" int nt_cuda_update_adagrad(nt_cuda_stream stream, const nt_cuda_update *u, float *p,
+                                      const float *g, float *sum, int64_t n)
+{
+    return launch<adagrad>(stream, u, true, p, g, sum, NULL, NULL, n);
+}
+
+extern "C" int nt_cuda_update_lion(nt_cuda_stream stream, const nt_cuda_update *u, float *p, const float *g,
+                                   float *first, int64_t n)
+{
+    return launch<lion>(stream, u, true, p, g, first, NULL, NULL, n);
+}
+
+extern "C" int nt_cuda_update_lars(nt_cuda_stream stream, const nt_cuda_update *u, float *p, const float *g,
+                                   float *velocity, int64_t n)
+{
+    return launch<lars>(stream, u, true, p, g, velocity, NULL, NULL, n);
+}
+
+extern "C" int nt_cuda_update_lamb(nt_cuda_stream stream, const nt_cuda_update *u, float *p, const float *g,
+                                   float *first, float *second, float *direction, int64_t n)
+{
+    return launch<lamb>(stream, u, true, p, g, first, second, direction, n);
+}
+
+extern "C" int nt_cuda_update_step(nt_cuda_stream stream, const nt_cuda_update *u, float *p, const float *g,
+                                   int64_t n)
+{
+    return launch<step>(stream, u, false, p, g, NULL, NULL, NULL, n);
+}
+
+extern "C" int nt_cuda_update_limit(nt_cuda_stream stream, const nt_cuda_update *u, float *p, const float *g,
+                                    int64_t n)
+{
+    return launch<limit>(stream, u, false, p, g, NULL, NULL, NULL, n);
+}
+
+extern "C" int nt_cuda_update_average(nt_cuda_stream stream, const nt_cuda_update *u, float *p,
+                                      const float *g, int64_t n)
+{
+    return launch<average>(stream, u, false, p, g, NULL, NULL, NULL, n);
 }
 
 /* Running statistics; a thread per channel, there are few. In double, because b - a^2 cancels. */
