@@ -1,6 +1,7 @@
 /* Blocks: the keys under a header as text with their places, and the words for what is not among them. */
 #include "core/config_private.h"
 
+#include "core/ini.h"
 #include "core/text.h"
 
 #include <stdlib.h>
@@ -93,6 +94,14 @@ nt_status nt_block_add(nt_config *config, nt_block *block, nt_entry entry)
     char where[NT_PLACE_TEXT_BYTES], name[NT_BLOCK_TEXT_BYTES];
     NT_CHECK(block->n_entries < MAX_ENTRIES, NT_ERR_CONFIG, "%s: more than %d keys in %s",
              nt_place_text(&entry.key_place, where), MAX_ENTRIES, nt_block_text(block, name));
+    /* Entries can come from the words of a line, which the lexer saw as one value. */
+    char excerpt[NT_EXCERPT_BYTES];
+    NT_CHECK(
+        nt_ini_is_key(entry.key), NT_ERR_CONFIG,
+        "%s: '%s' is no key: it begins with a letter, a digit or '_' and goes on with these, '.' and '-'",
+        nt_place_text(&entry.key_place, where), nt_excerpt(entry.key, excerpt));
+    NT_CHECK(nt_ini_is_value(entry.value), NT_ERR_CONFIG, "%s: '%s' cannot be a value in a file",
+             nt_place_text(&entry.value_place, where), nt_excerpt(entry.value, excerpt));
     if (block->n_entries == block->capacity) {
         nt_entry *grown = grown_array(&config->pool, block->entry, block->n_entries, &block->capacity,
                                       sizeof *block->entry);

@@ -213,6 +213,12 @@ nt_status nt_ini_parse(nt_ini *out, nt_pool *pool, const char *origin, const cha
     return lex_all(&lx, n_bytes);
 }
 
+bool nt_ini_is_key(const char *key)
+{
+    const char *end = skip_key((char *)key);
+    return end > key && !*end && end - key <= NT_INI_MAX_KEY_BYTES;
+}
+
 bool nt_ini_is_value(const char *value)
 {
     size_t n = strlen(value);

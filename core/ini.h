@@ -43,6 +43,9 @@ NT_MUST nt_status nt_ini_parse(nt_ini *out, nt_pool *pool, const char *origin, c
  * read, NT_ERR_CONFIG if it is too big. */
 NT_MUST nt_status nt_ini_read_file(const char *path, char **text, size_t *n_bytes);
 
+/* Whether `key` can stand in front of a value. */
+bool nt_ini_is_key(const char *key);
+
 /* Whether `value` can stand in a file and be read back as itself: valid UTF-8, no control characters, no
  * white space at its ends, nothing that would begin a comment. */
 bool nt_ini_is_value(const char *value);
