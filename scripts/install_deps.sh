@@ -17,10 +17,19 @@ esac
 
 command -v apt-get >/dev/null || die "this system has no apt; install these yourself: ${packages[*]}"
 
-missing=()
-for package in "${packages[@]}"; do
-    [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
-done
-[ ${#missing[@]} = 0 ] && exit 0
+# install_missing PACKAGE...
+install_missing() {
+    local package missing=()
+    for package in "$@"; do
+        [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+    done
+    [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}"
+}
+install_missing "${packages[@]}"
 
-apt_install "${missing[@]}"
+# libFuzzer comes in a package that carries clang's version. Without it tests/fuzz is skipped, nothing else.
+if [ "${1:-}" = --tests ]; then
+    version=$(apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-\([0-9]*\)$/\1/p')
+    [ -z "$version" ] || install_missing clang "libclang-rt-$version-dev" ||
+        say "no libFuzzer: the readers will not be fuzzed"
+fi
