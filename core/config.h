@@ -62,6 +62,8 @@ enum {
                                taken as if they stood in the config; it must have none of its own then. A
                                relative path is looked up in the working directory, in the config file's
                                folder, in the installed share/nntrain */
+    NT_OPTION_ARGUMENTS =
+        32, /* NT_OPTION_STRING only: NAME=VALUE words for the `params` that [layers] declares */
 };
 
 /* `min` of a number that has to be greater than 0, `max` of one that has to be less than 1. */

@@ -14,6 +14,8 @@
  * A layer whose type is a block becomes the block's layers, named "layer1.0.conv1" and so on, each with its
  * input written out; the block's own name stands for its last layer. Inside, a name means a layer of the same
  * block, `in` what the block was given. `if=no` leaves a layer out: whoever names it gets its (first) input.
+ * [layers] may have parameters, too, in a line `params = depth=12 width=768`; the config that takes the file
+ * gives them other values in an NT_OPTION_ARGUMENTS key, `[model] params = depth=4`.
  * What comes out are ordinary [layer NAME] groups, so that nobody else needs to know of blocks; each key
  * remembers its line in the block and the line that used it. */
 #include "core/config_private.h"
@@ -160,10 +162,26 @@ static nt_status add_group(nt_config *config, const raw_layer *layer, const char
     return NT_OK;
 }
 
+/* `params = ...` of [layers]. */
+static nt_status take_params(nt_config *config, const nt_entry *line)
+{
+    char where[NT_PLACE_TEXT_BYTES], first[NT_PLACE_TEXT_BYTES];
+    nt_place_text(&line->key_place, where);
+    if (config->params)
+        NT_FAIL(NT_ERR_CONFIG, "%s: params again; the first are at %s", where,
+                nt_place_text(&config->params->key_place, first));
+    nt_entry *kept = nt_pool_alloc(&config->pool, sizeof *kept);
+    NT_CHECK_ALLOC(kept, sizeof *kept);
+    *kept = *line;
+    config->params = kept;
+    return NT_OK;
+}
+
 nt_status nt_config_take_line(nt_config *config, const nt_entry *line)
 {
     raw_layer layer;
     nt_block *group;
+    if (strcmp(line->key, "params") == 0) return take_params(config, line);
     NT_TRY(cut_layer(config, line, &layer));
     NT_TRY(add_group(config, &layer, layer.name, &group));
     for (int i = 0; i < layer.n_words; i++) {
@@ -246,9 +264,10 @@ static nt_status fail_unknown_param(const scope *s, const nt_word *at, const cha
     for (int i = 0; i < s->n_arguments; i++)
         names[i] = s->argument[i].name;
     const char *near = nt_text_nearest(name, names);
-    NT_FAIL(NT_ERR_CONFIG, "%s: block %s has no parameter '%.40s'%s%s%s", nt_place_text(&at->place, where),
-            s->block->block.group.name, name, near ? "; did you mean '" : "", near ? near : "",
-            near ? "'?" : "");
+    NT_FAIL(NT_ERR_CONFIG, "%s: %s%s %s parameter '%.40s'%s%s%s", nt_place_text(&at->place, where),
+            s->block ? "block " : "[layers]", s->block ? s->block->block.group.name : "",
+            s->n_arguments > 0 || s->block ? "has no" : "declares no params, so it has no", name,
+            near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
 /* A value with every $name replaced. */
@@ -256,7 +275,7 @@ static nt_status substitute(expander *e, const scope *s, nt_word *word)
 {
     char text[NT_INI_MAX_VALUE_BYTES + 1], name[NT_INI_MAX_KEY_BYTES + 1];
     size_t used = 0;
-    if (!s->block || !strchr(word->value, '$')) return NT_OK;
+    if ((!s->block && !e->config->params) || !strchr(word->value, '$')) return NT_OK;
     for (const char *c = word->value; *c && used < sizeof text;) {
         if (*c != '$') {
             text[used++] = *c++;
@@ -301,6 +320,48 @@ static nt_status take_arguments(expander *e, scope *s, const raw_layer *use)
     for (int i = 0; i < use->n_words; i++)
         if (!is_own_key(use->word[i].name) && !find_word(s->argument, s->n_arguments, use->word[i].name))
             return fail_unknown_param(s, &use->word[i], use->word[i].name);
+    return NT_OK;
+}
+
+/* The words of the NT_OPTION_ARGUMENTS key of the config, if it has one. */
+static nt_status find_arguments(const expander *e, nt_word **out, int *n)
+{
+    const nt_config *config = e->config;
+    *n = 0;
+    for (int i = 0; i < config->n_sections; i++)
+        for (int j = 0; j < config->sections[i]->n_options; j++) {
+            const nt_option *option = &config->sections[i]->options[j];
+            const nt_entry *entry = nt_block_find(&config->fixed[i], option->key);
+            if (!(option->flags & NT_OPTION_ARGUMENTS) || !entry) continue;
+            NT_TRY(nt_config_cut_line(e->config, entry, out, n));
+        }
+    return NT_OK;
+}
+
+/* Parameters of [layers], with the values that the config gives them. */
+static nt_status take_model_arguments(expander *e, scope *top)
+{
+    char where[NT_PLACE_TEXT_BYTES];
+    nt_word *given = NULL;
+    int n_given;
+    NT_TRY(find_arguments(e, &given, &n_given));
+    if (e->config->params)
+        NT_TRY(nt_config_cut_line(e->config, e->config->params, &top->argument, &top->n_arguments));
+    for (int i = 0; i < n_given; i++)
+        NT_CHECK(given[i].name, NT_ERR_CONFIG, "%s: '%.40s' is not NAME=VALUE",
+                 nt_place_text(&given[i].place, where), given[i].value);
+    for (int i = 0; i < top->n_arguments; i++) {
+        nt_word *a = &top->argument[i];
+        bool has_default = a->name != NULL;
+        if (!has_default) a->name = a->value;
+        const nt_word *word = find_word(given, n_given, a->name);
+        NT_CHECK(word || has_default, NT_ERR_CONFIG, "%s: the model's parameter '%s' needs a value",
+                 nt_place_text(&e->config->params->key_place, where), a->name);
+        if (word) a->value = word->value;
+    }
+    for (int i = 0; i < n_given; i++)
+        if (!find_word(top->argument, top->n_arguments, given[i].name))
+            return fail_unknown_param(top, &given[i], given[i].name);
     return NT_OK;
 }
 
@@ -465,7 +526,11 @@ static nt_status raw_of_group(nt_config *config, const nt_block *group, raw_laye
 
 static bool needs_expanding(const nt_config *config)
 {
-    bool needs = config->templates != NULL;
+    bool needs = config->templates || config->params;
+    for (int i = 0; i < config->n_sections; i++)
+        for (int j = 0; j < config->sections[i]->n_options; j++)
+            needs = needs || (config->sections[i]->options[j].flags & NT_OPTION_ARGUMENTS &&
+                              nt_block_find(&config->fixed[i], config->sections[i]->options[j].key));
     for (int i = 0; i < config->n_groups; i++)
         needs = needs || nt_block_find(config->groups[i], "repeat") || nt_block_find(config->groups[i], "if");
     return needs;
@@ -478,6 +543,7 @@ nt_status nt_config_expand(nt_config *config)
     nt_block **written = config->groups;
     int n = config->n_groups;
     if (!needs_expanding(config)) return NT_OK;
+    NT_TRY(take_model_arguments(&e, &top));
     config->groups = NULL;
     config->n_groups = config->groups_capacity = 0;
     for (int i = 0; i < n; i++) {

@@ -49,7 +49,11 @@ struct nt_config {
     int n_groups, groups_capacity;
     nt_block **groups; /* in order */
     nt_template *templates;
+    const nt_entry *params; /* the line `params = ...` of [layers]; NULL: there is none */
 };
+
+/* What the groups stand for in a resolved config. */
+#define NT_OPTION_WRITTEN_OUT (NT_OPTION_INCLUDE | NT_OPTION_ARGUMENTS)
 
 #define NT_PLACE_TEXT_BYTES 640
 /* "cfg.ini:3:7", "cfg.ini:3:7 (used at cfg.ini:20:1)" or "command line"; returns text. */

@@ -60,7 +60,7 @@ static void write_resolved(const nt_config *config, FILE *out)
         fprintf(out, "%s[%s]\n", i ? "\n" : "", section->name);
         for (int j = 0; j < section->n_options; j++) {
             const nt_option *option = &section->options[j];
-            bool included = option->flags & NT_OPTION_INCLUDE;
+            bool included = option->flags & NT_OPTION_WRITTEN_OUT;
             bool empty = included || nt_option_is_empty(option, config->values[i]);
             fprintf(out, "%s =%s", option->key, empty ? "" : " ");
             if (!empty) nt_option_write(option, config->values[i], out);
@@ -79,7 +79,7 @@ static void write_resolved(const nt_config *config, FILE *out)
 /* Whether a change of the option makes it another run. The groups stand for an included file. */
 static bool is_hashed(const nt_option *option)
 {
-    return !(option->flags & (NT_OPTION_FREE | NT_OPTION_INCLUDE));
+    return !(option->flags & (NT_OPTION_FREE | NT_OPTION_WRITTEN_OUT));
 }
 
 /* The text that is hashed. */
@@ -201,7 +201,7 @@ static void diff_fixed(const nt_section *section, const void *before, const void
     char a[NT_INI_MAX_LINE_BYTES], b[NT_INI_MAX_LINE_BYTES], where[NT_BLOCK_TEXT_BYTES];
     for (int i = 0; i < section->n_options; i++) {
         const nt_option *option = &section->options[i];
-        if (option->flags & NT_OPTION_INCLUDE) continue;
+        if (option->flags & NT_OPTION_WRITTEN_OUT) continue;
         const char *x = value_text(option, before, NULL, a), *y = value_text(option, after, NULL, b);
         snprintf(where, sizeof where, "%s.%s", section->name, option->key);
         if (strcmp(x, y) != 0) report(d, where, x, y, is_hashed(option));

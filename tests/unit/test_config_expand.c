@@ -56,6 +56,71 @@ static void lines_are_layers(void **state)
          "[layers]\na = relu\nb = tanh\nc = relu\nd = tanh\n");
 }
 
+/* A section that gives the file's parameters other values. */
+typedef struct outer {
+    const char *params;
+} outer;
+static const nt_option outer_options[] = {
+    {"params", NT_OPTION_STRING, offsetof(outer, params), .flags = NT_OPTION_ARGUMENTS}};
+static const nt_section outer_section = {
+    .name = "model", .size = sizeof(outer), .options = outer_options, .n_options = 1};
+static const nt_section *const outer_sections[] = {&outer_section, NULL};
+
+#define WITH_PARAMS                                                                                          \
+    "[block b]\nparams = units\nfc = linear units=$units\n"                                                  \
+    "[layers]\nparams = depth=2 units kind=relu\nh = b repeat=$depth units=$units\nlast = $kind\n"
+
+static void the_file_has_parameters(void **state)
+{
+    (void)state;
+    nt_config *a, *b;
+    char *text_a, *text_b, *again;
+    static const char given[] = "[model]\nparams = units=7 depth=1\n" WITH_PARAMS;
+    static const char plain[] = "[layer h.0.fc]\ntype = linear\nunits = 7\ninput = input\n"
+                                "[layer last]\ntype = relu\ninput = h.0.fc\n";
+    assert_int_equal(nt_config_parse(&a, "m.ini", given, strlen(given), NULL, 0, outer_sections), NT_OK);
+    assert_int_equal(nt_config_parse(&b, "m.ini", plain, strlen(plain), NULL, 0, outer_sections), NT_OK);
+    assert_true(nt_config_hash(a) == nt_config_hash(b));
+    assert_int_equal(nt_config_text(a, &text_a), NT_OK);
+    assert_int_equal(nt_config_text(b, &text_b), NT_OK);
+    assert_string_equal(text_a, text_b);
+    nt_config_destroy(b);
+    /* what is kept in a run folder can be read again */
+    assert_int_equal(nt_config_parse(&b, "config.ini", text_a, strlen(text_a), NULL, 0, outer_sections),
+                     NT_OK);
+    assert_int_equal(nt_config_text(b, &again), NT_OK);
+    assert_string_equal(text_a, again);
+    free(text_a), free(text_b), free(again);
+    nt_config_destroy(a);
+    nt_config_destroy(b);
+}
+
+static void refuses_params(const char *given, const char *text, const char *words)
+{
+    nt_config *config;
+    char all[1024];
+    snprintf(all, sizeof all, "%s%s", given, text);
+    assert_int_equal(nt_config_parse(&config, "m.ini", all, strlen(all), NULL, 0, outer_sections),
+                     NT_ERR_CONFIG);
+    if (!strstr(nt_error_last()->message, words))
+        fail_msg("'%s' does not say '%s'", nt_error_last()->message, words);
+    nt_error_clear();
+}
+
+static void mistakes_in_parameters_of_the_file(void **state)
+{
+    (void)state;
+    refuses_params("", WITH_PARAMS, "m.ini:5:1: the model's parameter 'units' needs a value");
+    refuses_params("[model]\nparams = units=1 dept=3\n", WITH_PARAMS,
+                   "m.ini:2:18: [layers] has no parameter 'dept'; did you mean 'depth'?");
+    refuses_params("[model]\nparams = units\n", WITH_PARAMS, "m.ini:2:10: 'units' is not NAME=VALUE");
+    refuses_params("[model]\nparams = units=1\n", "[layers]\na = relu\n",
+                   "m.ini:2:10: [layers] declares no params, so it has no parameter 'units'");
+    refuses_params("", "[layers]\nparams = a=1\nparams = b=1\n",
+                   "m.ini:3:1: params again; the first are at m.ini:2:1");
+    refuses_params("", "[layers]\nparams = a=1\nx = linear units=$b\n", "[layers] has no parameter 'b'");
+}
+
 static void blocks_expand(void **state)
 {
     (void)state;
@@ -196,6 +261,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_are_layers),
         cmocka_unit_test(blocks_expand),
+        cmocka_unit_test(the_file_has_parameters),
+        cmocka_unit_test(mistakes_in_parameters_of_the_file),
         cmocka_unit_test(first_layer_reads_the_data),
         cmocka_unit_test(repeats),
         cmocka_unit_test(left_out),
