@@ -126,6 +126,7 @@ nt_status nt_layer_infer(nt_layer *layer)
     layer->n_params = 0;
     layer->kind = type;
     layer->folds = false;
+    layer->weight_of = NULL;
     NT_TRY(layer->ops->infer(layer));
     NT_BUG_UNLESS(layer->n_params <= NT_MAX_PARAMS, "%s has %d parameters, room is for %d", type,
                   layer->n_params, NT_MAX_PARAMS);
@@ -147,8 +148,15 @@ int64_t nt_layer_flops(const nt_layer *layer)
     return layer->ops->flops ? layer->ops->flops(layer) : 0;
 }
 
+int nt_layer_param_name(const nt_layer *layer, int p, char *text, size_t cap)
+{
+    const char *name = layer->param[p].name;
+    return snprintf(text, cap, "%s%s%s", layer->name, *name ? "." : "", name);
+}
+
 void nt_layer_add_param(nt_layer *layer, const char *name, nt_shape shape, nt_param_role role, nt_init init)
 {
-    if (layer->n_params < NT_MAX_PARAMS) layer->param[layer->n_params] = (nt_param){name, shape, role, init};
+    if (layer->n_params < NT_MAX_PARAMS)
+        layer->param[layer->n_params] = (nt_param){name, shape, role, init, 0};
     layer->n_params++; /* nt_layer_infer refuses more than there is room for */
 }

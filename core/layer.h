@@ -38,10 +38,11 @@ typedef struct nt_init {
 
 /* One parameter of a layer, in canonical row-major form. */
 typedef struct nt_param {
-    const char *name; /* "weight"; full name is "<layer>.<name>" */
+    const char *name; /* "weight"; full name is "<layer>.<name>", and "<layer>" alone if this is "" */
     nt_shape shape;
     nt_param_role role;
     nt_init init;
+    int owner; /* node whose parameter of that name this is; 0: it is the layer's own. Set by the model */
 } nt_param;
 
 typedef struct nt_layer nt_layer;
@@ -81,7 +82,9 @@ struct nt_layer {
     nt_shape out;
     int n_params;
     nt_param param[NT_MAX_PARAMS];
-    int group; /* config group it came from; -1 if none */
+    const char
+        *weight_of; /* set by infer(): param[0] is that of the layer of this name; NULL: it is its own */
+    int group;      /* config group it came from; -1 if none */
 };
 
 /* Checks the number of inputs and their shapes, runs ops->infer and checks what it gave. NT_ERR_CONFIG with
@@ -94,6 +97,9 @@ nt_shape nt_layer_op_shape(const nt_layer *layer, nt_shape shape, int64_t n);
 
 /* Multiplications and additions of a forward pass of one sample; INT64_MAX if that overflows. */
 int64_t nt_layer_flops(const nt_layer *layer);
+
+/* The name of a layer's parameter p in files, "conv1.weight": as snprintf, how long it is. */
+int nt_layer_param_name(const nt_layer *layer, int p, char *text, size_t cap);
 
 /* Adds a parameter to a layer that is being inferred. */
 void nt_layer_add_param(nt_layer *layer, const char *name, nt_shape shape, nt_param_role role, nt_init init);

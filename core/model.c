@@ -24,13 +24,16 @@ const nt_section nt_model_section = {
              .help = "INI file with the [layer NAME] sections, relative to the working directory, to this "
                      "file or to "
                      "the installed share/nntrain; default: they are in this file"},
+            {"params", NT_OPTION_STRING, offsetof(nt_model_options, params), .flags = NT_OPTION_ARGUMENTS,
+             .help = "other values for the parameters that the file declares in its line `params = ...`, as "
+                     "depth=4 width=128"},
             {"init", NT_OPTION_STRING, offsetof(nt_model_options, init),
              .help =
                  "safetensors file with the weights to begin with, under PyTorch's names; default: random"},
             {"init_partial", NT_OPTION_BOOL, offsetof(nt_model_options, init_partial), .def = "no",
              .help = "take from init what fits by name and shape (another head); no: all must fit"},
         },
-    .n_options = 3,
+    .n_options = 4,
 };
 
 /* Keys that every layer has. */
@@ -280,6 +283,38 @@ static nt_status find_type(const builder *b, const nt_layer_ops **out)
                                 nearest ? nearest : "", nearest ? "'?" : " (see nntrain help layers)");
 }
 
+/* The node whose weight a name in `weight =` means, or -1. */
+static int find_weight(const builder *b, const char *name)
+{
+    int i = nt_model_find(b->model, name);
+    return i >= 0 && b->model->layer[i].n_params > 0 &&
+                   strcmp(b->model->layer[i].param[0].name, "weight") == 0
+               ? i
+               : -1;
+}
+
+/* `weight = NAME`: the first parameter is that of a layer before. */
+static nt_status share_weight(const builder *b, nt_layer *layer)
+{
+    char ours[NT_SHAPE_TEXT_BYTES], theirs[NT_SHAPE_TEXT_BYTES];
+    const char *name = layer->weight_of;
+    if (!name || !*name) return NT_OK;
+    int from = find_weight(b, name);
+    if (from < 0 || &b->model->layer[from] == layer)
+        return nt_config_fail_group(b->config, b->group, "weight",
+                                    "layer %s: weight = %.64s: no layer before this one has that name and a "
+                                    "weight",
+                                    layer->name, name);
+    const nt_param *theirs_param = &b->model->layer[from].param[0];
+    if (!nt_shape_equal(theirs_param->shape, layer->param[0].shape))
+        return nt_config_fail_group(b->config, b->group, "weight",
+                                    "layer %s: weight = %s: that weight is %s, this layer's must be %s",
+                                    layer->name, name, nt_shape_text(theirs_param->shape, theirs),
+                                    nt_shape_text(layer->param[0].shape, ours));
+    layer->param[0].owner = theirs_param->owner ? theirs_param->owner : from;
+    return NT_OK;
+}
+
 static nt_status add_group(builder *b)
 {
     const nt_layer_ops *ops = NULL;
@@ -301,6 +336,7 @@ static nt_status add_group(builder *b)
     NT_TRY(check_batchnorm(b, ops, &common));
     NT_TRY(connect(b, layer, &common));
     NT_TRY(infer_node(b, layer));
+    NT_TRY(share_weight(b, layer));
     if (common.batchnorm) NT_TRY(add_batchnorm(b, &common));
     if (common.activation != NT_ACT_NONE) NT_TRY(add_activation(b, &common));
     int last = b->last_of_group[b->group->index] = b->model->n_layers - 1;
@@ -534,7 +570,8 @@ static int64_t layer_params(const nt_layer *layer)
 {
     int64_t n = 0;
     for (int p = 0; p < layer->n_params; p++)
-        if (layer->param[p].role != NT_PARAM_STAT) n += nt_shape_elems(layer->param[p].shape);
+        if (layer->param[p].role != NT_PARAM_STAT && !layer->param[p].owner)
+            n += nt_shape_elems(layer->param[p].shape);
     return n;
 }
 
@@ -552,6 +589,18 @@ int64_t nt_model_flops(const nt_model *model)
     for (int i = 0; i < model->n_layers; i++)
         n += nt_layer_flops(&model->layer[i]);
     return n;
+}
+
+bool nt_model_shares(const nt_model *model, int layer)
+{
+    const nt_layer *it = &model->layer[layer];
+    bool shares = false;
+    for (int p = 0; p < it->n_params; p++)
+        shares = shares || it->param[p].owner;
+    for (int i = layer + 1; i < model->n_layers; i++)
+        for (int p = 0; p < model->layer[i].n_params; p++)
+            shares = shares || model->layer[i].param[p].owner == layer;
+    return shares;
 }
 
 int nt_model_find(const nt_model *model, const char *name)

@@ -46,8 +46,9 @@ typedef struct nt_model {
 } nt_model;
 
 typedef struct nt_model_options {
-    const char *file; /* INI with [layer ...] sections, taken into the config; NULL: they stand in it */
-    const char *init; /* safetensors file that a fresh run takes its weights from; NULL: none */
+    const char *file;   /* INI with [layer ...] sections, taken into the config; NULL: they stand in it */
+    const char *params; /* of the file, "NAME=VALUE ..."; the config expands them */
+    const char *init;   /* safetensors file that a fresh run takes its weights from; NULL: none */
     bool init_partial;
 } nt_model_options;
 extern const nt_section nt_model_section; /* [model] */
@@ -70,6 +71,9 @@ int64_t nt_model_flops(const nt_model *model);
 
 /* Index of a layer by name, or -1. */
 int nt_model_find(const nt_model *model, const char *name);
+
+/* Whether a layer has its weight in common with another (nt_param.owner), whichever of them owns it. */
+bool nt_model_shares(const nt_model *model, int layer);
 
 /* A printed table: name, type, output shape, parameters, FLOPs. */
 void nt_model_print(const nt_model *model, FILE *out);

@@ -52,6 +52,7 @@ struct nt_net {
     } * want;
     int n_slots;
     nt_slot *slot;
+    bool *shares; /* (n_layers) nt_model_shares */
     int64_t n_elems;
     char *params, *grads, *state[NT_MAX_STATES], *activations, *scratch;
     struct staged {
@@ -126,6 +127,7 @@ void nt_net_destroy(nt_net *net)
     free(net->plan);
     free(net->want);
     free(net->slot);
+    free(net->shares);
     free(net->segment);
     free(net->stat);
     free(net->host_loss);
@@ -160,7 +162,7 @@ static nt_status add_slot(nt_net *net, int i, int p)
     const nt_layer *layer = &net->model->layer[i];
     nt_slot *slot = &net->slot[net->n_slots++];
     *slot = (nt_slot){.layer = i, .param = p, .role = layer->param[p].role};
-    int used = snprintf(slot->name, sizeof slot->name, "%s.%s", layer->name, layer->param[p].name);
+    int used = nt_layer_param_name(layer, p, slot->name, sizeof slot->name);
     NT_CHECK(used < (int)sizeof slot->name, NT_ERR_CONFIG, "layer name %s is too long", layer->name);
     return NT_OK;
 }
@@ -174,11 +176,16 @@ static nt_status list_slots(nt_net *net)
     for (int i = 0; i < model->n_layers; i++)
         n += model->layer[i].n_params;
     net->slot = calloc((size_t)n + 1, sizeof *net->slot);
-    NT_CHECK_ALLOC(net->slot, (size_t)n * sizeof *net->slot);
+    net->shares = calloc((size_t)(model->n_layers > 0 ? model->n_layers : 1), sizeof *net->shares);
+    NT_CHECK_ALLOC(net->slot && net->shares, (size_t)n * sizeof *net->slot);
+    for (int i = 0; i < model->n_layers; i++)
+        net->shares[i] = nt_model_shares(model, i);
     for (int stats = 0; stats < 2; stats++)
         for (int i = model->n_layers - 1; i >= 0; i--)
             for (int p = 0; p < model->layer[i].n_params; p++)
-                if ((model->layer[i].param[p].role == NT_PARAM_STAT) == stats) NT_TRY(add_slot(net, i, p));
+                if (!model->layer[i].param[p].owner &&
+                    (model->layer[i].param[p].role == NT_PARAM_STAT) == stats)
+                    NT_TRY(add_slot(net, i, p));
     return NT_OK;
 }
 
@@ -593,12 +600,39 @@ static nt_status backward_and_step(nt_net *net, int i, segment *s, const nt_pass
     return status;
 }
 
+/* Whether a layer behind layer i, whose backward has run before, has written the gradient of its parameter p.
+ */
+static bool is_written(const nt_model *model, int i, int p)
+{
+    const int owner = model->layer[i].param[p].owner ? model->layer[i].param[p].owner : i;
+    for (int c = i + 1; c < model->n_layers; c++)
+        for (int k = 0; k < model->layer[c].n_params; k++)
+            if (model->layer[c].param[k].owner == owner && (owner != i || p == 0)) return true;
+    return false;
+}
+
+/* Backward of an op that has a parameter in common with one behind it: it adds to what that has written, and
+ * so what is its own begins at zero. */
+static nt_status backward_adding(nt_net *net, int i, const nt_pass *pass)
+{
+    nt_op *op = &net->last->op[i];
+    nt_pass adding = *pass;
+    adding.accumulate = true;
+    for (int p = 0; p < op->n_params; p++)
+        if (!is_written(net->model, i, p))
+            NT_TRY(nt_backend_zero(net->backend, op->dparam[p].data, op->dparam[p].n_bytes));
+    NT_TRY(nt_op_backward(op, &adding));
+    return NT_OK;
+}
+
 static nt_status run_backward(nt_net *net, int i, const nt_pass *pass)
 {
     nt_op *op = &net->last->op[i];
     if (net->last->maker[i] != i || (op->flags & NT_OP_VIEW)) return NT_OK;
     segment *s = step_for(net, i, pass);
     if (s) return backward_and_step(net, i, s, pass);
+    if (!pass->accumulate && net->shares[i] && is_written(net->model, i, 0))
+        return backward_adding(net, i, pass);
     return nt_op_backward(op, pass);
 }
 

@@ -71,7 +71,9 @@ const char *nt_onnx_x(nt_onnx *o, int i)
 const char *nt_onnx_param(nt_onnx *o, int p)
 {
     char text[2 * NT_NAME_BYTES];
-    snprintf(text, sizeof text, "%s.%s", o->layer->name, o->layer->param[p].name);
+    const int owner = o->layer->param[p].owner;
+    const nt_layer *layer = owner ? &nt_net_model(o->net)->layer[owner] : o->layer;
+    (void)nt_layer_param_name(layer, owner ? 0 : p, text, sizeof text);
     return keep(o, text);
 }
 
@@ -227,7 +229,8 @@ static nt_status put_params(nt_onnx *o)
     for (int i = 0; i < nt_net_n_slots(o->net); i++) {
         const nt_slot *slot = nt_net_get_slot(o->net, i);
         int64_t n = nt_shape_elems(slot->tensor.shape);
-        if (nt_net_model(o->net)->layer[slot->layer].training_only) continue;
+        const nt_model *model = nt_net_model(o->net);
+        if (model->layer[slot->layer].training_only && !nt_model_shares(model, slot->layer)) continue;
         total += n * (int64_t)sizeof(float);
         NT_CHECK(total < MAX_BYTES, NT_ERR_CONFIG,
                  "the model has more weights than fit in an ONNX file (2 GB); export safetensors");

@@ -92,14 +92,27 @@ static void set_inputs(nt_plan *plan, const nt_model *model, int i, const bool *
     }
 }
 
-static void set_params(nt_op *op, const nt_layer *layer, int i, const nt_slot *slots, int n_slots, bool fixed)
+/* The slot of a layer's parameter p, which may be another layer's. */
+static const nt_slot *slot_of(const nt_model *model, int i, int p, const nt_slot *slots, int n_slots)
 {
+    const int owner = model->layer[i].param[p].owner;
+    for (int s = 0; s < n_slots; s++)
+        if (owner ? slots[s].layer == owner && slots[s].param == 0
+                  : slots[s].layer == i && slots[s].param == p)
+            return &slots[s];
+    return NULL;
+}
+
+/* A parameter that several layers have stays plain, so that each can read it. */
+static void set_params(nt_op *op, const nt_model *model, int i, const nt_slot *slots, int n_slots, bool fixed)
+{
+    const nt_layer *layer = &model->layer[i];
     op->n_params = layer->n_params;
-    op->param_fixed = fixed;
-    for (int p = 0; p < layer->n_params; p++)
-        op->param[p] = nt_tensor_plain(op->backend->ops->real, layer->param[p].shape);
-    for (int s = 0; fixed && s < n_slots; s++)
-        if (slots[s].layer == i) op->param[slots[s].param] = slots[s].tensor;
+    op->param_fixed = fixed || nt_model_shares(model, i);
+    for (int p = 0; p < layer->n_params; p++) {
+        const nt_slot *slot = fixed ? slot_of(model, i, p, slots, n_slots) : NULL;
+        op->param[p] = slot ? slot->tensor : nt_tensor_plain(op->backend->ops->real, layer->param[p].shape);
+    }
 }
 
 /* The activation in front of layer i that was left to it, or NULL. */
@@ -137,10 +150,11 @@ static nt_status create_op(nt_plan *plan, const nt_model *model, nt_backend *bac
         plan->maker[fused] = i;
     }
     set_inputs(plan, model, i, needs);
-    set_params(op, layer, i, slots, n_slots, fixed);
+    set_params(op, model, i, slots, n_slots, fixed);
     op->y = nt_tensor_plain(output_dtype(model, backend, i), nt_layer_op_shape(layer, layer->out, plan->n));
     nt_status status = nt_op_create(op, layer->kind);
     if (status != NT_OK) return nt_error_prefix(status, "layer %s: ", layer->name);
+    if (nt_model_shares(model, i)) op->flags &= ~(unsigned)NT_OP_TAKES_SGD; /* its gradient is half of it */
     if (op->scratch_bytes > plan->scratch_bytes) plan->scratch_bytes = op->scratch_bytes;
     return NT_OK;
 }
@@ -444,15 +458,14 @@ static void bind_inputs(nt_plan *plan, nt_op *op, int i, char *arena)
     }
 }
 
-static void bind_params(nt_op *op, int layer, const nt_slot *slots, int n_slots, char *params, char *grads,
-                        size_t real_bytes)
+static void bind_params(nt_op *op, const nt_model *model, int layer, const nt_slot *slots, int n_slots,
+                        char *params, char *grads, size_t real_bytes)
 {
-    for (int s = 0; s < n_slots; s++) {
-        if (slots[s].layer != layer) continue;
-        nt_tensor *param = &op->param[slots[s].param], *dparam = &op->dparam[slots[s].param];
-        *dparam = *param;
-        param->data = params + (size_t)slots[s].offset * real_bytes;
-        dparam->data = grads ? grads + (size_t)slots[s].offset * real_bytes : NULL;
+    for (int p = 0; p < op->n_params; p++) {
+        const nt_slot *slot = slot_of(model, layer, p, slots, n_slots);
+        op->dparam[p] = op->param[p];
+        op->param[p].data = params + (size_t)slot->offset * real_bytes;
+        op->dparam[p].data = grads ? grads + (size_t)slot->offset * real_bytes : NULL;
     }
 }
 
@@ -468,7 +481,7 @@ nt_status nt_plan_bind(nt_plan *plan, char *arena, char *scratch, const nt_slot 
         op->dy.data = at(plan, arena, plan->dy_storage[i]);
         op->saved = at(plan, arena, plan->saved_storage[i]);
         op->scratch = scratch;
-        bind_params(op, i, slots, n_slots, params, grads, real_bytes);
+        bind_params(op, plan->model, i, slots, n_slots, params, grads, real_bytes);
         NT_TRY(nt_op_bind(op));
     }
     return NT_OK;

@@ -1,5 +1,7 @@
 /* Weights from and for other programs: a net's parameters and running statistics as a safetensors file, under
- * the names and in the shapes of PyTorch's state dicts (conv2d (K, C / groups, R, S), linear (K, F)). */
+ * the names and in the shapes of PyTorch's state dicts (conv2d (K, C / groups, R, S), linear (K, F)). A
+ * weight that two layers have in common is written under both names, as a state dict has it, and may be read
+ * under either; under both, it must be the same. */
 #ifndef NT_CORE_WEIGHTS_H
 #define NT_CORE_WEIGHTS_H
 

@@ -1,6 +1,8 @@
 /* embedding: a table of vectors, drawn from a normal distribution as PyTorch's is. */
 #include "core/layers/embedding.h"
 
+#include "core/onnx.h"
+
 static nt_status embedding_infer(nt_layer *layer)
 {
     const nt_embedding_options *o = layer->options;
@@ -41,6 +43,17 @@ static const nt_option embedding_options[] = {
      .help = "standard deviation of the initial vectors"},
 };
 
+static nt_status embedding_onnx(const nt_layer *layer, nt_onnx *o)
+{
+    (void)layer;
+    nt_onnx_op(o, "Gather");
+    nt_onnx_input(o, nt_onnx_param(o, 0));
+    nt_onnx_input(o, nt_onnx_x(o, 0));
+    nt_onnx_int(o, "axis", 0);
+    nt_onnx_end_layer(o);
+    return NT_OK;
+}
+
 const nt_layer_ops nt_layer_embedding = {
     .section = {.name = "embedding",
                 .help = "a trained vector for each integer token",
@@ -51,4 +64,5 @@ const nt_layer_ops nt_layer_embedding = {
     .max_inputs = 1,
     .takes_tokens = true,
     .infer = embedding_infer,
+    .onnx = embedding_onnx,
 };

@@ -20,6 +20,7 @@ static nt_status linear_infer(nt_layer *layer)
     int64_t features = layer->folds ? in.dim[in.n_dims - 1] : nt_shape_elems(in);
     NT_CHECK(o->units >= 1, NT_ERR_CONFIG, "linear: units is %lld, must be at least 1", (long long)o->units);
     o->has_bias = nt_layer_wants_bias(layer, o->bias);
+    layer->weight_of = o->weight;
     layer->out = layer->folds ? in : nt_shape_of(1, o->units);
     layer->out.dim[layer->out.n_dims - 1] = o->units;
     nt_layer_add_param(layer, "weight", nt_shape_of(2, o->units, features), NT_PARAM_WEIGHT,
@@ -57,6 +58,11 @@ static const nt_option linear_options[] = {
      .def = "auto",
      .choices = nt_bias_choices,
      .help = "add a trained constant; auto: unless a batchnorm follows"},
+    {.key = "weight",
+     .type = NT_OPTION_STRING,
+     .offset = offsetof(nt_linear_options, weight),
+     .help = "a layer before this one whose weight this one has, too, as a language model has that of its "
+             "embedding; default: a weight of its own"},
     NT_INIT_OPTIONS(nt_linear_options),
 };
 

@@ -12,7 +12,8 @@ typedef struct nt_linear_options {
     int axis; /* nt_linear_axis */
     int bias; /* enum auto, yes, no */
     nt_init_options init;
-    bool has_bias; /* resolved by infer() */
+    const char *weight; /* name of the layer whose weight it shares; NULL: one of its own */
+    bool has_bias;      /* resolved by infer() */
 } nt_linear_options;
 
 #endif

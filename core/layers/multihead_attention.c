@@ -4,6 +4,10 @@
 
 #include "core/init.h"
 #include "core/layers/common.h"
+#include "core/onnx.h"
+
+#include <math.h>
+#include <stdlib.h>
 
 static nt_status check_options(const nt_multihead_attention_options *o, nt_shape in)
 {
@@ -79,6 +83,77 @@ static const nt_option attention_options[] = {
     NT_INIT_OPTIONS(nt_multihead_attention_options),
 };
 
+static const char *put_product(nt_onnx *o, const char *x, int weight, int bias, bool has_bias)
+{
+    const char *y =
+        nt_onnx_apply(o, "MatMul", x, nt_onnx_apply(o, "Transpose", nt_onnx_param(o, weight), NULL));
+    return has_bias ? nt_onnx_apply(o, "Add", y, nt_onnx_param(o, bias)) : y;
+}
+
+static const char *put_transpose(nt_onnx *o, const char *x, const int64_t order[4])
+{
+    nt_onnx_op(o, "Transpose");
+    nt_onnx_input(o, x);
+    nt_onnx_int_list(o, "perm", order, 4);
+    return nt_onnx_end(o);
+}
+
+/* Queries (0), keys (1) or values (2) of all heads: (N, H, T, D) from (N, T, 3 E). */
+static const char *put_part(nt_onnx *o, const char *projected, int part, const int64_t split[4])
+{
+    const int64_t e = split[2] * split[3];
+    const char *begin = nt_onnx_ints(o, &(int64_t){part * e}, 1), *axis = nt_onnx_ints(o, &(int64_t){2}, 1);
+    const char *end = nt_onnx_ints(o, &(int64_t){(part + 1) * e}, 1);
+    nt_onnx_op(o, "Slice");
+    nt_onnx_input(o, projected);
+    nt_onnx_input(o, begin);
+    nt_onnx_input(o, end);
+    nt_onnx_input(o, axis);
+    const char *cut = nt_onnx_end(o);
+    return put_transpose(o, nt_onnx_apply(o, "Reshape", cut, nt_onnx_ints(o, split, 4)),
+                         (int64_t[]){0, 2, 1, 3});
+}
+
+/* (T, T): 0 where a position looks, -1e30 where it must not. NULL: out of memory. */
+static const char *put_mask(nt_onnx *o, int64_t t)
+{
+    float *mask = calloc((size_t)(t * t), sizeof *mask);
+    if (!mask) return NULL;
+    for (int64_t i = 0; i < t; i++)
+        for (int64_t j = i + 1; j < t; j++)
+            mask[i * t + j] = -1e30f;
+    const char *name = nt_onnx_floats(o, mask, nt_shape_of(2, t, t));
+    free(mask);
+    return name;
+}
+
+/* ONNX has no such operator in opset 17, so it is the formula of Vaswani et al. 2017, section 3.2. */
+static nt_status attention_onnx(const nt_layer *layer, nt_onnx *o)
+{
+    const nt_multihead_attention_options *l = layer->options;
+    const int64_t t = layer->in[0].dim[0], e = layer->in[0].dim[1], d = e / l->num_heads;
+    const int64_t split[4] = {0, t, l->num_heads, d}, joined[3] = {0, t, e};
+    const char *projected = put_product(o, nt_onnx_x(o, 0), NT_MHA_IN_WEIGHT, NT_MHA_IN_BIAS, l->bias);
+    const char *q = put_part(o, projected, 0, split), *k = put_part(o, projected, 1, split),
+               *v = put_part(o, projected, 2, split);
+    const char *scores = nt_onnx_apply(o, "MatMul", q, put_transpose(o, k, (int64_t[]){0, 1, 3, 2}));
+    scores = nt_onnx_apply(o, "Mul", scores, nt_onnx_number(o, 1 / sqrt((double)d)));
+    const char *mask = l->causal ? put_mask(o, t) : "";
+    NT_CHECK_ALLOC(mask, (size_t)(t * t) * sizeof(float));
+    if (l->causal) scores = nt_onnx_apply(o, "Add", scores, mask);
+    nt_onnx_op(o, "Softmax");
+    nt_onnx_input(o, scores);
+    nt_onnx_int(o, "axis", -1);
+    const char *heads = nt_onnx_apply(o, "MatMul", nt_onnx_end(o), v);
+    heads = put_transpose(o, heads, (int64_t[]){0, 2, 1, 3});
+    heads = nt_onnx_apply(o, "Reshape", heads, nt_onnx_ints(o, joined, 3));
+    const char *y = put_product(o, heads, NT_MHA_OUT_WEIGHT, NT_MHA_OUT_BIAS, l->bias);
+    nt_onnx_op(o, "Identity");
+    nt_onnx_input(o, y);
+    nt_onnx_end_layer(o);
+    return NT_OK;
+}
+
 const nt_layer_ops nt_layer_multihead_attention = {
     .section = {.name = "multihead_attention",
                 .help = "self-attention of the positions of a sample",
@@ -89,4 +164,5 @@ const nt_layer_ops nt_layer_multihead_attention = {
     .max_inputs = 1,
     .infer = attention_infer,
     .flops = attention_flops,
+    .onnx = attention_onnx,
 };

@@ -11,10 +11,12 @@
 typedef struct nt_position_embedding_options {
     int64_t max_length; /* 0: T */
     double init_std;
+    bool bare; /* the parameter is (1, max_length, ...) and called as the layer, like an nn.Parameter */
 } nt_position_embedding_options;
 
 typedef struct nt_class_token_options {
     double init_std;
+    bool bare; /* (1, 1, E), called as the layer */
 } nt_class_token_options;
 
 #endif

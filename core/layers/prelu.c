@@ -2,6 +2,8 @@
  * norm parameters: weight decay would pull it towards plain ReLU, which is not what decay is for. */
 #include "core/layers/prelu.h"
 
+#include "core/onnx.h"
+
 #include "core/init.h"
 
 static nt_status prelu_infer(nt_layer *layer)
@@ -38,6 +40,21 @@ static const nt_option prelu_options[] = {
      .help = "initial slope below 0"},
 };
 
+/* The slopes in a shape that spreads over the channels. */
+static nt_status prelu_onnx(const nt_layer *layer, nt_onnx *o)
+{
+    int64_t dims[NT_MAX_DIMS] = {layer->param[0].shape.dim[0]};
+    for (int i = 1; i < layer->in[0].n_dims; i++)
+        dims[i] = 1;
+    const char *slopes =
+        nt_onnx_apply(o, "Reshape", nt_onnx_param(o, 0), nt_onnx_ints(o, dims, layer->in[0].n_dims));
+    nt_onnx_op(o, "PRelu");
+    nt_onnx_input(o, nt_onnx_x(o, 0));
+    nt_onnx_input(o, slopes);
+    nt_onnx_end_layer(o);
+    return NT_OK;
+}
+
 const nt_layer_ops nt_layer_prelu = {
     .section = {.name = "prelu",
                 .help = "x above 0, a trained multiple of x below",
@@ -48,4 +65,5 @@ const nt_layer_ops nt_layer_prelu = {
     .max_inputs = 1,
     .infer = prelu_infer,
     .flops = prelu_flops,
+    .onnx = prelu_onnx,
 };

@@ -3,6 +3,9 @@
 #include "core/layers/scale.h"
 
 #include "core/layers/common.h"
+#include "core/onnx.h"
+
+#include <stdlib.h>
 
 static nt_status check_count(const nt_layer *layer, const char *key, const nt_floats *values)
 {
@@ -41,6 +44,35 @@ static const nt_option scale_options[] = {
      .help = "added after it; one number, or one for each channel"},
 };
 
+/* One number, or one for each channel in the shape (C, 1, 1) that spreads over a map. */
+static const char *put_numbers(const nt_layer *layer, nt_onnx *o, const nt_floats *values)
+{
+    if (values->n == 1) return nt_onnx_number(o, values->value[0]);
+    float *numbers = malloc((size_t)values->n * sizeof *numbers);
+    if (!numbers) return NULL;
+    nt_shape shape = layer->in[0];
+    for (int i = 1; i < shape.n_dims; i++)
+        shape.dim[i] = 1;
+    for (int i = 0; i < values->n; i++)
+        numbers[i] = (float)values->value[i];
+    const char *name = nt_onnx_floats(o, numbers, shape);
+    free(numbers);
+    return name;
+}
+
+static nt_status scale_onnx(const nt_layer *layer, nt_onnx *o)
+{
+    const nt_scale_options *l = layer->options;
+    const char *factor = put_numbers(layer, o, &l->factor), *shift = put_numbers(layer, o, &l->shift);
+    NT_CHECK_ALLOC(factor && shift, (size_t)layer->in[0].dim[0] * sizeof(float));
+    const char *scaled = nt_onnx_apply(o, "Mul", nt_onnx_x(o, 0), factor);
+    nt_onnx_op(o, "Add");
+    nt_onnx_input(o, scaled);
+    nt_onnx_input(o, shift);
+    nt_onnx_end_layer(o);
+    return NT_OK;
+}
+
 const nt_layer_ops nt_layer_scale = {
     .section = {.name = "scale",
                 .help = "fixed factor and shift of each channel",
@@ -51,4 +83,5 @@ const nt_layer_ops nt_layer_scale = {
     .max_inputs = 1,
     .infer = scale_infer,
     .flops = scale_flops,
+    .onnx = scale_onnx,
 };

@@ -53,7 +53,7 @@ static nt_status class_token_forward(nt_op *op, const nt_pass *pass)
 
 static nt_status class_token_backward(nt_op *op, const nt_pass *pass)
 {
-    const int64_t n = op->y.shape.dim[0], e = op->param[0].shape.dim[0],
+    const int64_t n = op->y.shape.dim[0], e = nt_shape_elems(op->param[0].shape),
                   inner = nt_shape_elems(op->y.shape) / n;
     const real *dy = op->dy.data;
     real *dx = op->dx[0].data, *dweight = op->dparam[0].data;
