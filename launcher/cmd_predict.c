@@ -32,10 +32,11 @@ typedef struct predictor {
     nt_h5 *file;                              /* rank 0 */
     nt_h5_set *prediction, *class_set;        /* rank 0; class_set NULL without classes */
     int64_t k, n_written;
+    nt_output_layout layout;
     float *slice;    /* (largest slice, k) */
     double *batch;   /* (batch, k): all ranks' outputs */
     float *rows;     /* (batch, k) */
-    int32_t *class_; /* (batch) */
+    int32_t *class_; /* (batch, positions) */
     const char *loss;
 } predictor;
 
@@ -73,6 +74,7 @@ static nt_status make_model(predictor *p)
     NT_TRY(nt_model_create(&s->model, s->config, s->train ? &s->train->spec : &s->valid->spec));
     p->loss = nt_loss_of_model(s->model);
     p->k = nt_shape_elems(s->model->layer[s->model->output].out);
+    p->layout = nt_model_output_layout(s->model);
     return NT_OK;
 }
 
@@ -86,7 +88,7 @@ static nt_status allocate(predictor *p)
     p->slice = calloc(n * k, sizeof *p->slice);
     p->batch = calloc(n * k, sizeof *p->batch);
     p->rows = calloc(n * k, sizeof *p->rows);
-    p->class_ = calloc(n, sizeof *p->class_);
+    p->class_ = calloc(n * (size_t)p->layout.n_positions, sizeof *p->class_);
     NT_CHECK_ALLOC(p->slice && p->batch && p->rows && p->class_, n * k * sizeof *p->batch);
     return NT_OK;
 }
@@ -108,8 +110,11 @@ static nt_status create_output(predictor *p)
     NT_TRY(
         nt_h5_set_create(&p->prediction, p->file, "/prediction", NT_F32, nt_shape_of(2, n, p->k), chunk, 0));
     bool classes = !p->loss || strcmp(p->loss, "mse") != 0;
-    if (classes && p->k >= 2)
-        NT_TRY(nt_h5_set_create(&p->class_set, p->file, "/class", NT_I32, nt_shape_of(1, n), chunk, 0));
+    const int64_t n_positions = p->layout.n_positions;
+    if (classes && p->layout.n_classes >= 2)
+        NT_TRY(nt_h5_set_create(&p->class_set, p->file, "/class", NT_I32,
+                                n_positions > 1 ? nt_shape_of(2, n, n_positions) : nt_shape_of(1, n), chunk,
+                                0));
     NT_TRY(nt_h5_put_string(p->file, "/", "checkpoint", p->used.path));
     NT_TRY(nt_h5_put_string(p->file, "/", "nntrain_version", NNTRAIN_VERSION));
     return NT_OK;
@@ -121,8 +126,9 @@ static nt_status write_rows(predictor *p, int64_t n)
         float *row = p->rows + i * p->k;
         for (int64_t j = 0; j < p->k; j++)
             row[j] = (float)p->batch[i * p->k + j];
-        nt_outputs_to_probabilities(row, p->k, p->loss);
-        p->class_[i] = (int32_t)nt_argmax(row, p->k);
+        nt_outputs_to_probabilities(row, &p->layout, p->loss);
+        for (int64_t at = 0; at < p->layout.n_positions; at++)
+            p->class_[i * p->layout.n_positions + at] = (int32_t)nt_output_class(row, &p->layout, at);
     }
     NT_TRY(nt_h5_set_write(p->prediction, p->n_written, n, p->rows));
     if (p->class_set) NT_TRY(nt_h5_set_write(p->class_set, p->n_written, n, p->class_));

@@ -91,21 +91,49 @@ nt_status nt_evaluate(const nt_evaluator *evaluator, nt_loss_sum *sum)
 
 /* --- probabilities --- */
 
-static void softmax(float *x, int64_t k)
+nt_output_layout nt_model_output_layout(const nt_model *model)
 {
-    double sum = 0;
-    float largest = x[nt_argmax(x, k)];
-    for (int64_t i = 0; i < k; i++)
-        sum += exp((double)x[i] - largest);
-    for (int64_t i = 0; i < k; i++)
-        x[i] = (float)(exp((double)x[i] - largest) / sum);
+    const nt_shape out = model->layer[model->output].out;
+    const char *loss = nt_loss_of_model(model);
+    int64_t elems = nt_shape_elems(out);
+    nt_output_layout one = {.n_classes = elems, .n_positions = 1, .class_step = 1, .position_step = 1};
+    if (!loss || strcmp(loss, "cross_entropy") != 0 || out.n_dims < 2) return one;
+    const nt_loss_options *o = model->layer[model->loss].options;
+    bool last = o->class_dim == NT_CLASS_DIM_LAST;
+    int64_t n = out.dim[last ? out.n_dims - 1 : 0];
+    return (nt_output_layout){.n_classes = n,
+                              .n_positions = elems / n,
+                              .class_step = last ? 1 : elems / n,
+                              .position_step = last ? n : 1};
 }
 
-void nt_outputs_to_probabilities(float *output, int64_t k, const char *loss)
+int64_t nt_output_class(const float *output, const nt_output_layout *layout, int64_t position)
 {
-    if (loss && strcmp(loss, "cross_entropy") == 0) softmax(output, k);
+    const float *x = output + position * layout->position_step;
+    int64_t best = 0, step = layout->class_step;
+    for (int64_t i = 1; i < layout->n_classes; i++)
+        if (x[i * step] > x[best * step] || isnan(x[best * step])) best = i;
+    return best;
+}
+
+static void softmax(float *output, const nt_output_layout *layout, int64_t position)
+{
+    double sum = 0;
+    float *x = output + position * layout->position_step;
+    int64_t step = layout->class_step;
+    float largest = x[nt_output_class(output, layout, position) * step];
+    for (int64_t i = 0; i < layout->n_classes; i++)
+        sum += exp((double)x[i * step] - largest);
+    for (int64_t i = 0; i < layout->n_classes; i++)
+        x[i * step] = (float)(exp((double)x[i * step] - largest) / sum);
+}
+
+void nt_outputs_to_probabilities(float *output, const nt_output_layout *layout, const char *loss)
+{
+    for (int64_t p = 0; loss && strcmp(loss, "cross_entropy") == 0 && p < layout->n_positions; p++)
+        softmax(output, layout, p);
     if (loss && strcmp(loss, "bce") == 0)
-        for (int64_t i = 0; i < k; i++)
+        for (int64_t i = 0; i < layout->n_classes; i++)
             output[i] = (float)(1 / (1 + exp(-(double)output[i])));
 }
 

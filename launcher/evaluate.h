@@ -22,9 +22,20 @@ typedef struct nt_evaluator {
  * targets. */
 NT_MUST nt_status nt_evaluate(const nt_evaluator *evaluator, nt_loss_sum *sum);
 
-/* Predictions to probabilities, in place over k outputs of a sample: softmax after cross_entropy, logistic
- * after bce, as they are otherwise. loss: the loss's type, or NULL. */
-void nt_outputs_to_probabilities(float *output, int64_t k, const char *loss);
+/* Which of a sample's outputs are the classes of which position: element c class_step + p position_step. One
+ * position, and all outputs its classes, unless the loss is the cross-entropy of several. */
+typedef struct nt_output_layout {
+    int64_t n_classes, n_positions, class_step, position_step;
+} nt_output_layout;
+
+nt_output_layout nt_model_output_layout(const nt_model *model);
+
+/* Predictions to probabilities, in place over the outputs of a sample: softmax of each position after
+ * cross_entropy, logistic after bce, as they are otherwise. loss: the loss's type, or NULL. */
+void nt_outputs_to_probabilities(float *output, const nt_output_layout *layout, const char *loss);
+
+/* The class of the largest output at a position. */
+int64_t nt_output_class(const float *output, const nt_output_layout *layout, int64_t position);
 
 /* Type of the model's loss, or NULL. */
 const char *nt_loss_of_model(const nt_model *model);
