@@ -139,6 +139,14 @@ static size_t csv_field(char *line, size_t cap, double value)
 }
 
 /* Only says that values are lost, once. */
+static void note_loss(nt_metrics *metrics, nt_status status)
+{
+    if (status == NT_OK) return;
+    if (!metrics->said_lost) nt_warn("%s; training goes on without it", nt_error_last()->message);
+    nt_error_clear();
+    metrics->said_lost = true;
+}
+
 static void write_events(nt_metrics *metrics, const nt_metrics_row *row, const char *const *key,
                          const double *value, int n)
 {
@@ -149,10 +157,7 @@ static void write_events(nt_metrics *metrics, const nt_metrics_row *row, const c
         snprintf(tag[i], sizeof tag[i], "%s/%s", row->split, key[i]);
         values[i] = (nt_event_value){tag[i], value[i]};
     }
-    if (nt_events_scalars(metrics->events, row->step, values, n) == NT_OK) return;
-    if (!metrics->said_lost) nt_warn("%s; training goes on without it", nt_error_last()->message);
-    nt_error_clear();
-    metrics->said_lost = true;
+    note_loss(metrics, nt_events_scalars(metrics->events, row->step, values, n));
 }
 
 void nt_metrics_write(nt_metrics *metrics, const nt_metrics_row *row)
@@ -173,6 +178,12 @@ void nt_metrics_write(nt_metrics *metrics, const nt_metrics_row *row)
     append_line(metrics, metrics->json, json, n_json);
     append_line(metrics, metrics->csv, csv, n_csv);
     write_events(metrics, row, key, value, N_VALUES);
+}
+
+void nt_metrics_write_histogram(nt_metrics *metrics, int64_t step, const char *tag, const float *values,
+                                int64_t n)
+{
+    if (metrics->events) note_loss(metrics, nt_events_histogram(metrics->events, step, tag, values, n));
 }
 
 void nt_metrics_write_times(nt_metrics *metrics, int64_t step, const nt_phase_time *times, int n)

@@ -29,6 +29,10 @@ NT_MUST nt_status nt_metrics_open(nt_metrics **out, const char *dir, int64_t ste
 
 void nt_metrics_write(nt_metrics *metrics, const nt_metrics_row *row);
 
+/* The distribution of n values to the event file, if there is one. */
+void nt_metrics_write_histogram(nt_metrics *metrics, int64_t step, const char *tag, const float *values,
+                                int64_t n);
+
 /* What rank 0 did since the last such call: rows `step,phase,seconds` of times.csv. */
 void nt_metrics_write_times(nt_metrics *metrics, int64_t step, const nt_phase_time *times, int n);
 

@@ -55,6 +55,8 @@ static const nt_option run_table[] = {
      .flags = NT_OPTION_FREE, .help = "steps between comparisons of all ranks' weights; 0: never"},
     {"tensorboard", NT_OPTION_BOOL, AT(tensorboard), .def = "no", .flags = NT_OPTION_FREE,
      .help = "write the metrics as TensorBoard event files too, into the run folder"},
+    {"histograms", NT_OPTION_INTERVAL, AT(histograms), .def = "never", .flags = NT_OPTION_FREE,
+     .help = "between histograms of all weights in the event files, e.g. 1 epoch; needs tensorboard = yes"},
     {"pin", NT_OPTION_BOOL, AT(pin), .def = "yes", .flags = NT_OPTION_FREE,
      .help = "keep each rank on its own cores"},
     {"precision", NT_OPTION_ENUM, AT(precision), .def = "fp32", .choices = precisions,

@@ -21,12 +21,13 @@ typedef struct nt_run_options { /* [run] */
     nt_interval validate;   /* between evaluations of the valid part */
     double watchdog_s;      /* seconds without progress; 0: off */
     int64_t check_replicas; /* steps between comparisons of the replicas; 0: never */
-    bool pin;
-    bool tensorboard; /* also event files in the run folder */ /* each rank to its own cores */
-    int precision;                                             /* nt_precision */
-    int wire;                                                  /* nt_wire */
-    int cuda_graph;                                            /* nt_cuda_graph */
-    bool debug_sync;                                           /* wait for every launch */
+    bool pin;               /* each rank to its own cores */
+    bool tensorboard;       /* also event files in the run folder */
+    nt_interval histograms; /* between histograms of the weights in them */
+    int precision;          /* nt_precision */
+    int wire;               /* nt_wire */
+    int cuda_graph;         /* nt_cuda_graph */
+    bool debug_sync;        /* wait for every launch */
 } nt_run_options;
 
 typedef enum nt_wire { NT_WIRE_FP32, NT_WIRE_BF16 } nt_wire;

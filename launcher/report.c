@@ -7,6 +7,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static double mean_loss(const nt_loss_sum *sum)
 {
@@ -113,6 +114,31 @@ void nt_reporter_times(nt_reporter *report, int64_t step)
     nt_phase_time times[NT_MAX_PHASES];
     if (!report->metrics) return;
     nt_metrics_write_times(report->metrics, step, times, nt_phase_take_times(times));
+}
+
+nt_status nt_reporter_histograms(nt_reporter *report, nt_net *net, int64_t step)
+{
+    char tag[NT_NAME_BYTES + 16];
+    int64_t largest = 1;
+    if (!report->metrics) return NT_OK;
+    for (int i = 0; i < nt_net_n_slots(net); i++) {
+        int64_t n = nt_shape_elems(nt_net_get_slot(net, i)->tensor.shape);
+        if (n > largest) largest = n;
+    }
+    float *values = malloc((size_t)largest * sizeof *values);
+    NT_CHECK_ALLOC(values, (size_t)largest * sizeof *values);
+    nt_status status = NT_OK;
+    for (int i = 0; i < nt_net_n_slots(net) && status == NT_OK; i++) {
+        const nt_slot *slot = nt_net_get_slot(net, i);
+        snprintf(tag, sizeof tag, "weights/%s", slot->name);
+        status = nt_net_read(net, i, NT_ARRAY_PARAM, values);
+        if (status == NT_OK)
+            nt_metrics_write_histogram(report->metrics, step, tag, values,
+                                       nt_shape_elems(slot->tensor.shape));
+    }
+    free(values);
+    NT_TRY(status);
+    return NT_OK;
 }
 
 void nt_reporter_valid(nt_reporter *report, int64_t step, const nt_loss_sum *sum)

@@ -37,6 +37,9 @@ void nt_reporter_epoch(nt_reporter *report, const nt_step_report *step);
 /* Where the time went since the last call (core/phase.h); also called by nt_reporter_epoch. */
 void nt_reporter_times(nt_reporter *report, int64_t step);
 
+/* The distributions of all parameters, as "weights/<layer>.<param>"; reads them from the device. */
+NT_MUST nt_status nt_reporter_histograms(nt_reporter *report, nt_net *net, int64_t step);
+
 /* After an evaluation of the valid part at `step`. */
 void nt_reporter_valid(nt_reporter *report, int64_t step, const nt_loss_sum *sum);
 

@@ -262,12 +262,18 @@ static bool checks(const run *r)
     return every > 0 && (saves(r) || r->given % every == 0);
 }
 
+static bool draws(const run *r)
+{
+    return nt_interval_due(&r->session->run->histograms, r->given, r->batches);
+}
+
 static nt_status do_what_is_due(run *r)
 {
-    if (!validates(r) && !saves(r) && !checks(r)) return NT_OK;
+    if (!validates(r) && !saves(r) && !checks(r) && !draws(r)) return NT_OK;
     NT_TRY(finish_step(r));
     if (validates(r)) NT_TRY(validate(r));
     if (checks(r)) NT_TRY(check_replicas(r));
+    if (draws(r)) NT_TRY(nt_reporter_histograms(&r->report, r->session->net, r->position.step));
     if (saves(r)) NT_TRY(save(r));
     r->step_began_s = nt_clock_s();
     return NT_OK;
@@ -305,6 +311,12 @@ nt_status nt_run_check_options(const nt_session *s)
     if (s->run->epochs == 0 && s->run->steps == 0)
         return nt_config_fail(s->config, "run", "epochs",
                               "there is nothing to do: epochs and steps are both 0");
+    if (s->run->histograms.unit != NT_NEVER && !s->run->tensorboard)
+        return nt_config_fail(s->config, "run", "histograms",
+                              "histograms go to TensorBoard's event files: say run.tensorboard = yes, too");
+    if (s->run->histograms.unit == NT_MINUTES)
+        return nt_config_fail(s->config, "run", "histograms",
+                              "histograms come every so many steps or epochs");
     if (s->data->batch < s->comm->size)
         return nt_config_fail(s->config, "data", "batch",
                               "the global batch of %lld has less than one sample for each of %d ranks",
