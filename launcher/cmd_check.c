@@ -1,9 +1,12 @@
 /* nntrain check: everything that a run does before its first step, without training and without writing.
  *
- * The configuration, the data (one batch is read), the graph, the plan of memory and of gradient buckets. A
- * device that this machine does not have is replaced by the cpu backend: memory figures are that backend's
- * then. */
+ * The configuration, the run folder, the data (one batch is read), the graph, the plan of memory and of
+ * gradient buckets, and the checkpoint from which the run would go on, which is read and held against the
+ * net. A device that this machine does not have is replaced by the cpu backend: memory figures are that
+ * backend's then. */
 #include "launcher/command.h"
+#include "launcher/folder.h"
+#include "launcher/resume.h"
 #include "launcher/run.h"
 #include "launcher/summary.h"
 
@@ -52,6 +55,28 @@ static nt_status print_plan(nt_session *session, int64_t n_ranks)
     return NT_OK;
 }
 
+/* Only rank 0 writes, so only its view of the folder counts. */
+static nt_status check_folder(const nt_session *session)
+{
+    if (nt_session_is_root(session)) NT_TRY(nt_folder_check(session->output, session->comm->host));
+    return NT_OK;
+}
+
+/* The net as the run would begin with it. */
+static nt_status build_and_load(nt_session *session)
+{
+    nt_resume resume;
+    nt_status status = nt_resume_find(session, &resume);
+    if (status == NT_OK) status = nt_session_build(session, true, resume.tuning_text);
+    if (status == NT_OK) status = nt_resume_load(session, &resume, true);
+    if (status == NT_OK && resume.found)
+        nt_info("the run would go on from checkpoint '%s' after step %lld", resume.path,
+                (long long)resume.position.step);
+    nt_resume_free(&resume);
+    NT_TRY(status);
+    return NT_OK;
+}
+
 static nt_status check_run(nt_session *session, int argc, char **argv)
 {
     int64_t n_ranks = 0;
@@ -62,6 +87,7 @@ static nt_status check_run(nt_session *session, int argc, char **argv)
     NT_TRY(nt_session_begin(session, argc, argv, &syntax));
     NT_TRY(nt_session_configure(session));
     NT_TRY(nt_session_agree(session, nt_run_check_options(session)));
+    NT_TRY(nt_session_agree(session, check_folder(session)));
     NT_TRY(nt_session_open_data(session, true));
     NT_TRY(nt_session_agree(session, read_one_batch(session)));
     NT_TRY(nt_session_open_model(session));
@@ -71,7 +97,7 @@ static nt_status check_run(nt_session *session, int argc, char **argv)
     }
     NT_TRY(nt_session_open_backend_or_cpu(session));
     if (n_ranks > 0) NT_TRY(nt_session_agree(session, pretend_ranks(session, n_ranks)));
-    NT_TRY(nt_session_build(session, true, NULL));
+    NT_TRY(build_and_load(session));
     NT_TRY(nt_session_agree(session, print_plan(session, n_ranks)));
     return NT_OK;
 }

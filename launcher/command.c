@@ -45,7 +45,15 @@ static bool is_help_flag(const char *word)
     return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
 }
 
-/* `nntrain COMMAND --help` */
+/* Anywhere among the words that can be flags. */
+static bool asks_for_help(int argc, char **argv)
+{
+    for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (is_help_flag(argv[i])) return true;
+    return false;
+}
+
+/* `nntrain COMMAND ... --help` */
 static nt_status help_for(nt_session *session, const nt_command *command)
 {
     char *words[] = {(char *)nt_cmd_help.name, (char *)command->name, NULL};
@@ -61,7 +69,7 @@ nt_status nt_command_main(nt_session *session, int argc, char **argv)
     if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) word = "version";
     const nt_command *command = nt_command_find(word);
     if (!command && word[0] != '-' && !looks_like_file(word)) return fail_unknown(word);
+    if (asks_for_help(argc, argv)) return help_for(session, command ? command : &nt_cmd_train);
     if (!command) return nt_cmd_train.run(session, argc, argv); /* argv[0] stands for the command */
-    if (argc == 3 && is_help_flag(argv[2])) return help_for(session, command);
     return command->run(session, argc - 1, argv + 1);
 }

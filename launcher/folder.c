@@ -18,6 +18,8 @@
 
 #define LOCK_NAME   "lock"
 #define LOCK_WAIT_S 2
+#define IN_USE                                                                                               \
+    "run folder '%s' is in use by process %ld on %s; if you are sure that it is not running, remove '%s/%s'"
 
 struct nt_folder {
     char path[PATH_MAX];
@@ -160,10 +162,8 @@ static nt_status wait_for_lock(nt_folder *folder)
         NT_TRY(status);
         if (readable && strcmp(held.host, folder->host) != 0) break;
     }
-    NT_CHECK(folder->locked, NT_ERR_CREATE,
-             "run folder '%s' is in use by process %ld on %s; if you are sure that it is not running, "
-             "remove '%s/%s'",
-             folder->path, held.pid, held.host, folder->path, LOCK_NAME);
+    NT_CHECK(folder->locked, NT_ERR_CREATE, IN_USE, folder->path, held.pid, held.host, folder->path,
+             LOCK_NAME);
     return NT_OK;
 }
 
@@ -184,6 +184,50 @@ nt_status nt_folder_open(nt_folder **out, const char *path, const char *host)
         NT_TRY(status);
     }
     *out = folder;
+    return NT_OK;
+}
+
+/* The nearest folder above that is there, or the path itself. */
+static nt_status find_existing(const char *path, char part[PATH_MAX], struct stat *at)
+{
+    size_t n = strlen(path);
+    NT_CHECK(n > 0 && n < PATH_MAX, NT_ERR_CREATE,
+             "the path of the run folder has %zu bytes, allowed are 1 to %d", n, PATH_MAX - 1);
+    memcpy(part, path, n + 1);
+    while (stat(part, at) != 0) {
+        NT_CHECK(errno == ENOENT, NT_ERR_CREATE, "cannot use '%s' as run folder: '%s': %s", path, part,
+                 strerror(errno));
+        char *slash = strrchr(part, '/');
+        if (slash && slash > part)
+            *slash = '\0';
+        else
+            strcpy(part, slash && part[1] ? "/" : ".");
+    }
+    return NT_OK;
+}
+
+static nt_status check_lock(const char *path, const char *host)
+{
+    nt_folder folder = {.fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    holder held = {0};
+    NT_CHECK(folder.fd >= 0, NT_ERR_CREATE, "cannot use '%s' as run folder: %s", path, strerror(errno));
+    snprintf(folder.host, sizeof folder.host, "%s", *host ? host : "localhost");
+    bool free = !read_holder(folder.fd, &held) || is_stale(&folder, &held, true);
+    close(folder.fd);
+    NT_CHECK(free, NT_ERR_CREATE, IN_USE, path, held.pid, held.host, path, LOCK_NAME);
+    return NT_OK;
+}
+
+nt_status nt_folder_check(const char *path, const char *host)
+{
+    char part[PATH_MAX];
+    struct stat at;
+    NT_TRY(find_existing(path, part, &at));
+    NT_CHECK(S_ISDIR(at.st_mode), NT_ERR_CREATE, "cannot use '%s' as run folder: '%s' is not a folder", path,
+             part);
+    NT_CHECK(access(part, W_OK | X_OK) == 0, NT_ERR_CREATE, "cannot write to the run folder '%s': '%s': %s",
+             path, part, strerror(errno));
+    if (strcmp(part, path) == 0) NT_TRY(check_lock(path, host));
     return NT_OK;
 }
 

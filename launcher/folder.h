@@ -18,6 +18,9 @@ typedef struct nt_folder nt_folder;
  * not a folder or not writable, or another run holds it. */
 NT_MUST nt_status nt_folder_open(nt_folder **out, const char *path, const char *host);
 
+/* Whether nt_folder_open would succeed, as far as that can be seen without changing anything. */
+NT_MUST nt_status nt_folder_check(const char *path, const char *host);
+
 /* Gives up the lock. NULL is fine. */
 void nt_folder_close(nt_folder *folder);
 

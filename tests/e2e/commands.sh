@@ -14,8 +14,15 @@ expect 0 nntrain help layers
 says 'conv2d'
 expect 0 nntrain help conv2d
 says 'kernel'
-expect 0 nntrain eval --help
-says 'usage\|nntrain eval'
+for command in train check eval predict import inspect export bench help version; do
+    expect 0 nntrain $command --help
+    says "nntrain \\(-*$command\\|\\[train\\]\\|cfg.ini\\)"
+done
+expect 0 nntrain bench cfg.ini --steps 3 --help
+says 'nntrain bench'
+expect 0 nntrain cfg.ini -h
+says 'train'
+[ ! -e run ] || fail "help has trained"
 expect 0 nntrain --version
 says 'oneDNN [0-9]'
 says 'MPI [0-9]'
@@ -43,6 +50,18 @@ expect 0 nntrain run/config.ini run.output=from_resolved
 [ "$(digest_of run)" ] || fail "no digest"
 
 # eval: the same numbers alone and under two ranks, and those of the training run's end
+# check: the checkpoint from which the run would go on, and nothing is changed
+find run -type f -exec cksum {} + | sort >before
+expect 0 nntrain check cfg.ini run.epochs=9
+says 'would go on from checkpoint .* after step 32'
+expect 78 nntrain check cfg.ini optimizer.lr=0.3
+says 'made with another configuration'
+expect 73 nntrain check cfg.ini checkpoint.resume=no
+expect 66 nntrain check cfg.ini checkpoint.resume=missing.h5
+find run -type f -exec cksum {} + | sort | cmp - before || fail "check has changed the run folder"
+expect 73 nntrain check cfg.ini run.output=cfg.ini
+expect 73 nntrain check cfg.ini run.output=cfg.ini/below
+
 expect 0 nntrain eval cfg.ini --json
 cp out one.json
 expect 0 ranks 2 eval cfg.ini --json

@@ -11,6 +11,9 @@ expect 73 nntrain cfg.ini
 says "in use by process $first"
 expect 73 ranks 2 cfg.ini
 says_once 'in use by process'
+expect 73 nntrain check cfg.ini
+says "in use by process $first"
+expect 0 nntrain check cfg.ini run.output=elsewhere
 grep -q "^[^ ]* $first " run/lock || fail "the lock is not the first run's any more"
 kill -KILL "$first"
 wait "$first" 2>/dev/null
