@@ -12,7 +12,7 @@
 typedef struct nt_phase {
     const char *name; /* "start", "data", "forward", ... */
     bool waits;       /* it waits for other ranks: standing still here is probably their fault */
-    int64_t step;     /* -1 before the first */
+    int64_t step;     /* counted from 1, as in logs and names of checkpoints; -1 before the first */
     uint64_t ticks;   /* grows with every phase and step entered */
 } nt_phase;
 

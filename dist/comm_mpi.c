@@ -15,6 +15,7 @@
 #include "dist/comm.h"
 
 #include "core/bf16.h"
+#include "core/fault.h"
 
 #include <mpi.h>
 #include <pthread.h>
@@ -42,6 +43,7 @@ typedef struct mpi_state {
 static struct {
     volatile sig_atomic_t running;
     pid_t pid;
+    nt_status failed; /* of the set-up after MPI_Init: the job can only be aborted */
 } job;
 
 static nt_status mpi_failed(int code, const char *call, const char *file, int line, const char *func)
@@ -120,6 +122,7 @@ static void deadline_stop(deadline *d)
 static void at_exit(void)
 {
     if (!job.running || getpid() != job.pid) return;
+    if (job.failed != NT_OK) nt_comm_mpi.abort(NULL, job.failed); /* the error has been said */
     dprintf(STDERR_FILENO, "error: this rank left the job without ending it; ending all ranks\n");
     nt_comm_mpi.abort(NULL, NT_ERR_BUG);
 }
@@ -179,9 +182,10 @@ static void add_bf16(void *in, void *inout, int *n, MPI_Datatype *type)
         sum[i] = nt_bf16_from_float(nt_bf16_to_float(a[i]) + nt_bf16_to_float(sum[i]));
 }
 
-static nt_status mpi_create(nt_comm *comm)
+static nt_status set_up(nt_comm *comm)
 {
-    NT_TRY(start_mpi());
+    NT_CHECK(nt_fault_point("comm.started") != NT_FAULT_ERROR, NT_ERR_UNAVAILABLE,
+             "fault point comm.started: no communicators of our own");
     MPI_TRY(MPI_Comm_set_errhandler, (MPI_COMM_WORLD, MPI_ERRORS_RETURN));
     MPI_TRY(MPI_Comm_rank, (MPI_COMM_WORLD, &comm->rank));
     MPI_TRY(MPI_Comm_size, (MPI_COMM_WORLD, &comm->size));
@@ -195,6 +199,16 @@ static nt_status mpi_create(nt_comm *comm)
     NT_TRY(own_comm(&s->control));
     MPI_TRY(MPI_Op_create, (add_bf16, 1, &s->sum_bf16));
     NT_TRY(allocate(s, comm->size));
+    return NT_OK;
+}
+
+/* Once MPI runs, the other ranks wait in the same calls, and in MPI_Finalize, for a rank that fails here: for
+ * ever. So the error goes to main, which says it, and when the process exits all ranks are aborted. */
+static nt_status mpi_create(nt_comm *comm)
+{
+    NT_TRY(start_mpi());
+    job.failed = set_up(comm);
+    NT_TRY(job.failed);
     return NT_OK;
 }
 
@@ -213,7 +227,7 @@ static void mpi_destroy(nt_comm *comm)
         free(s);
     }
     comm->state = NULL;
-    if (!job.running) return;
+    if (!job.running || job.failed != NT_OK) return;
     (void)MPI_Finalize();
     job.running = 0;
 }

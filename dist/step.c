@@ -350,8 +350,8 @@ static nt_status refuse(nt_stepper *s, nt_step_result *r)
     NT_CHECK(s->options.nan_policy == NT_NAN_SKIP, NT_ERR_NAN,
              "step %lld: %s (NaN or Inf); a smaller learning rate, warm-up or clip_norm usually helps, and "
              "run.nan_policy = skip leaves such steps out",
-             (long long)r->step, what);
-    if (s->comm->rank == 0) nt_warn("step %lld: %s; no update is made", (long long)r->step, what);
+             (long long)r->step + 1, what);
+    if (s->comm->rank == 0) nt_warn("step %lld: %s; no update is made", (long long)r->step + 1, what);
     r->skipped = true;
     return NT_OK;
 }
@@ -375,7 +375,7 @@ static nt_status take_result(nt_stepper *s, int slot, nt_step_result *result)
 static nt_status begin_step(nt_stepper *s, int64_t global_n, double lr, int64_t step)
 {
     nt_fault_set_step(step);
-    nt_phase_set_step(step);
+    nt_phase_set_step(step + 1);
     s->step = (nt_net_step){.lr = lr, .step = step, .batch = global_n};
     s->update_s = 0;
     s->posted[s->slot] = (nt_step_result){.step = step};

@@ -48,6 +48,7 @@ typedef struct run {
     double validated_s, saved_s, step_began_s, began_s; /* step_began_s: or when the last result came */
     int stop;                                           /* agreed: number of a signal; 0: go on */
     bool validate_due, save_due;
+    bool said_not_finite; /* of the validation loss */
 } run;
 
 static bool is_root(const run *r)
@@ -113,6 +114,19 @@ static nt_status check_replicas(run *r)
 
 /* --- evaluating --- */
 
+/* Said once, when it begins; the training loss has its own policy (run.nan_policy). */
+static void say_not_finite(run *r, double loss)
+{
+    if (is_root(r) && !r->said_not_finite)
+        nt_warn(
+            "step %lld: the validation loss is %s, though the training loss is finite: look for samples with "
+            "extreme values in the valid part, and for statistics of batchnorm that have run away; it counts "
+            "as "
+            "no improvement, so the best checkpoint stays as it is",
+            (long long)r->position.step, isnan(loss) ? "NaN" : "infinite");
+    r->said_not_finite = true;
+}
+
 static nt_status validate(run *r)
 {
     nt_session *s = r->session;
@@ -126,7 +140,8 @@ static nt_status validate(run *r)
     NT_TRY(nt_evaluate(&evaluator, &r->valid));
     nt_reporter_valid(&r->report, r->position.step, &r->valid);
     double loss = r->valid.loss / (double)r->valid.n;
-    if (loss < r->position.best) {
+    if (!isfinite(loss)) say_not_finite(r, loss);
+    if (isfinite(loss) && loss < r->position.best) {
         r->position.best = loss;
         r->position.best_step = r->position.step;
         r->save_due |= s->checkpoint->best;
@@ -140,7 +155,7 @@ static nt_status validate(run *r)
 static nt_status take_batch(run *r)
 {
     nt_fault_set_step(r->given);
-    nt_phase_set_step(r->given);
+    nt_phase_set_step(r->given + 1);
     nt_phase_enter("data");
     nt_fault_point("run.data");
     NT_TRY(nt_feed_next(r->session->train_feed));

@@ -35,7 +35,7 @@ for point in step.forward step.backward; do
     export NNTRAIN_FAULT="point=$point,kind=nan,rank=1,step=9"
     rm -rf run
     expect 80 ranks 2 cfg.ini "${options[@]}"
-    says_once 'nntrain: .*step 9.*NaN'
+    says_once 'nntrain: .*step 10.*NaN'
     [ "$(cat run/checkpoints/latest)" = step_00000009.h5 ] || fail "the last checkpoint is $(cat run/checkpoints/latest)"
     latest_is_sound run
 done
@@ -44,7 +44,7 @@ done
 options=(run.nan_policy=skip)
 NNTRAIN_FAULT="point=step.backward,kind=nan,step=9"
 both nntrain
-says 'step 9.*no update'
+says 'step 10.*no update'
 
 # Killed and gone on with, on either: the same end.
 unset NNTRAIN_FAULT
@@ -81,7 +81,7 @@ same_run whole stopped
 on_late
 rm -rf run
 NNTRAIN_FAULT="point=step.backward,kind=nan,step=9" expect 80 nntrain cfg.ini run.device=cuda run.debug_sync=yes
-says 'step 9: the gradient of fc.weight is not finite'
+says 'step 10: the gradient of fc.weight is not finite'
 rm -rf run
 expect 0 nntrain cfg.ini run.device=cuda run.debug_sync=yes "${options[@]}"
 same_run run late

@@ -16,10 +16,10 @@ well_nested() {
          END { if (depth > 2) { print depth " ranges are open"; exit 1 } }' "$1"
 }
 well_nested log >ranges || fail "$(tail -n 1 ranges)"
-for name in 'step 1/data' 'step 1/forward' 'step 1/h2d' 'step 1/backward' 'step 1/update' 'step 15/update' 'step 6/checkpoint'; do
+for name in 'step 1/data' 'step 1/forward' 'step 1/h2d' 'step 1/backward' 'step 1/update' 'step 16/update' 'step 7/checkpoint'; do
     grep -qx "$name" ranges || fail "there is no range $name"
 done
-for step in 0 9; do
+for step in 1 10; do
     [ "$(grep -c "^step $step/h2d$" ranges)" = 2 ] || fail "step $step does not send x and target"
 done
 

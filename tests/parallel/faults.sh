@@ -58,19 +58,22 @@ fault_82_error_of_a_rank() {
     done
     run_job "point=comm.init,kind=error,rank=$last"
     ((code != 0 && code != 124)) || fail "error at comm.init"
+    run_job "point=comm.started,kind=error,rank=$last"
+    ((code == 69)) || fail "error at comm.started: exit code is not 69"
+    grep -q "fault point comm.started" "$output" || fail "error at comm.started: no words"
 }
 
-# A NaN in one rank's gradient, or only in its loss: all ranks stop at the same step with code 80 ...
+# A NaN in one rank's gradient, or only in its loss (the fault's step counts from 0, the message's from 1): all ranks stop at the same step with code 80 ...
 fault_93_one_rank_is_not_finite() {
     local rank
     for rank in 0 $last; do
         run_job "point=step.backward,kind=nan,rank=$rank,step=4" abort
         ((code == 80)) || fail "NaN in the gradient of rank $rank"
-        (($(grep -c 'step 4: the gradient of out.weight is not finite' "$output") == ranks)) ||
+        (($(grep -c 'step 5: the gradient of out.weight is not finite' "$output") == ranks)) ||
             fail "NaN in the gradient of rank $rank: not all ranks say so"
         run_job "point=step.forward,kind=nan,rank=$rank,step=4" abort
         ((code == 80)) || fail "NaN in the loss of rank $rank"
-        (($(grep -c "step 4: the loss of rank $rank is not finite" "$output") == ranks)) ||
+        (($(grep -c "step 5: the loss of rank $rank is not finite" "$output") == ranks)) ||
             fail "NaN in the loss of rank $rank: not all ranks say so"
     done
 }
