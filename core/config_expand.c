@@ -323,18 +323,28 @@ static nt_status take_arguments(expander *e, scope *s, const raw_layer *use)
     return NT_OK;
 }
 
+/* The NT_OPTION_ARGUMENTS key of a section if it says something: a resolved config has it with nothing, too.
+ */
+static const nt_entry *find_argument_entry(const nt_config *config, int section)
+{
+    const nt_section *of = config->sections[section];
+    for (int j = 0; j < of->n_options; j++) {
+        if (!(of->options[j].flags & NT_OPTION_ARGUMENTS)) continue;
+        const nt_entry *entry = nt_block_find(&config->fixed[section], of->options[j].key);
+        if (entry && *entry->value) return entry;
+    }
+    return NULL;
+}
+
 /* The words of the NT_OPTION_ARGUMENTS key of the config, if it has one. */
 static nt_status find_arguments(const expander *e, nt_word **out, int *n)
 {
     const nt_config *config = e->config;
     *n = 0;
-    for (int i = 0; i < config->n_sections; i++)
-        for (int j = 0; j < config->sections[i]->n_options; j++) {
-            const nt_option *option = &config->sections[i]->options[j];
-            const nt_entry *entry = nt_block_find(&config->fixed[i], option->key);
-            if (!(option->flags & NT_OPTION_ARGUMENTS) || !entry) continue;
-            NT_TRY(nt_config_cut_line(e->config, entry, out, n));
-        }
+    for (int i = 0; i < config->n_sections; i++) {
+        const nt_entry *entry = find_argument_entry(config, i);
+        if (entry) NT_TRY(nt_config_cut_line(e->config, entry, out, n));
+    }
     return NT_OK;
 }
 
@@ -528,9 +538,7 @@ static bool needs_expanding(const nt_config *config)
 {
     bool needs = config->templates || config->params;
     for (int i = 0; i < config->n_sections; i++)
-        for (int j = 0; j < config->sections[i]->n_options; j++)
-            needs = needs || (config->sections[i]->options[j].flags & NT_OPTION_ARGUMENTS &&
-                              nt_block_find(&config->fixed[i], config->sections[i]->options[j].key));
+        needs = needs || find_argument_entry(config, i);
     for (int i = 0; i < config->n_groups; i++)
         needs = needs || nt_block_find(config->groups[i], "repeat") || nt_block_find(config->groups[i], "if");
     return needs;
