@@ -12,7 +12,8 @@
  *   layer1 = bottleneck repeat=1..2 width=64 out=256        ; layer1.1 and layer1.2, one after the other
  *
  * A layer whose type is a block becomes the block's layers, named "layer1.0.conv1" and so on, each with its
- * input written out; the block's own name stands for its last layer. Inside, a name means a layer of the same
+ * input written out; the block's own name stands for its last layer. lr_factor, decay_factor and frozen of a
+ * use go to all layers of the block that do not say otherwise. Inside, a name means a layer of the same
  * block, `in` what the block was given. `if=no` leaves a layer out: whoever names it gets its (first) input.
  * [layers] may have parameters, too, in a line `params = depth=12 width=768`; the config that takes the file
  * gives them other values in an NT_OPTION_ARGUMENTS key, `[model] params = depth=4`.
@@ -42,6 +43,10 @@ typedef struct expander {
     int n_uses;
 } expander;
 
+/* Keys of layers that a use of a block hands on. */
+enum { N_SETTINGS = 3 };
+static const char *const setting_names[N_SETTINGS] = {"lr_factor", "decay_factor", "frozen"};
+
 /* Where layers are being written: at the top, or inside one use of a block. */
 typedef struct scope {
     const nt_template *block; /* NULL at the top */
@@ -50,6 +55,7 @@ typedef struct scope {
     const char *previous;     /* what the next layer reads by default; NULL: `in` */
     nt_word *argument;        /* (n_arguments) every parameter */
     int n_arguments, depth;
+    const nt_word *setting[N_SETTINGS]; /* of the use, or of one around it; NULL: not given */
 } scope;
 
 /* A layer before expansion: its name, and its keys with `type` among them. */
@@ -299,6 +305,8 @@ static bool is_own_key(const char *key)
     static const char *const own[] = {"type", "input", "repeat", "if"};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
         if (strcmp(key, own[i]) == 0) return true;
+    for (int i = 0; i < N_SETTINGS; i++)
+        if (strcmp(key, setting_names[i]) == 0) return true;
     return false;
 }
 
@@ -388,6 +396,10 @@ static nt_status emit_block(expander *e, const scope *outer, const raw_layer *us
     NT_CHECK_ALLOC(used_at, sizeof *used_at);
     *used_at = use->place;
     scope s = {.block = block, .prefix = name, .in = in, .depth = outer->depth + 1};
+    for (int i = 0; i < N_SETTINGS; i++) {
+        s.setting[i] = find_word(use->word, use->n_words, setting_names[i]);
+        if (!s.setting[i]) s.setting[i] = outer->setting[i];
+    }
     NT_CHECK(s.depth <= MAX_DEPTH, NT_ERR_CONFIG, "%s: blocks within blocks, more than %d deep",
              nt_place_text(&use->place, where), MAX_DEPTH);
     NT_TRY(take_arguments(e, &s, use));
@@ -403,9 +415,20 @@ static nt_status emit_block(expander *e, const scope *outer, const raw_layer *us
     return NT_OK;
 }
 
+/* The settings of the block that the layer does not have itself. */
+static nt_status add_settings(expander *e, const scope *s, const raw_layer *layer, nt_block *group)
+{
+    for (int i = 0; i < N_SETTINGS; i++) {
+        const nt_word *w = s->setting[i];
+        if (!w || find_word(layer->word, layer->n_words, w->name)) continue;
+        NT_TRY(nt_block_add(e->config, group, (nt_entry){w->name, w->value, w->place, w->value_place}));
+    }
+    return NT_OK;
+}
+
 /* An ordinary layer under its full name. */
-static nt_status emit_plain(expander *e, const raw_layer *layer, const char *name, const char *in,
-                            bool say_input)
+static nt_status emit_plain(expander *e, const scope *s, const raw_layer *layer, const char *name,
+                            const char *in, bool say_input)
 {
     nt_block *group;
     NT_TRY(add_group(e->config, layer, name, &group));
@@ -416,6 +439,7 @@ static nt_status emit_plain(expander *e, const raw_layer *layer, const char *nam
         if (strcmp(w->name, "input") == 0) entry.value = in ? in : "input";
         NT_TRY(nt_block_add(e->config, group, entry));
     }
+    NT_TRY(add_settings(e, s, layer, group));
     if (!say_input || find_word(layer->word, layer->n_words, "input")) return NT_OK;
     NT_TRY(
         nt_block_add(e->config, group, (nt_entry){"input", in ? in : "input", layer->place, layer->place}));
@@ -432,7 +456,7 @@ static nt_status emit_once(expander *e, const scope *s, const raw_layer *layer, 
     NT_CHECK(e->n_uses++ < MAX_USES, NT_ERR_CONFIG, "%s: more than %d layers and blocks",
              nt_place_text(&layer->place, where), MAX_USES);
     *out = name;
-    if (!block) return emit_plain(e, layer, name, in, say_input);
+    if (!block) return emit_plain(e, s, layer, name, in, say_input);
     NT_TRY(emit_block(e, s, layer, block, name, in, out));
     NT_TRY(add_alias(e, name, *out));
     return NT_OK;

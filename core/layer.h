@@ -85,6 +85,8 @@ struct nt_layer {
     const char
         *weight_of; /* set by infer(): param[0] is that of the layer of this name; NULL: it is its own */
     int group;      /* config group it came from; -1 if none */
+    double lr_factor, decay_factor; /* of its parameters: on the rate and on weight decay */
+    bool frozen;                    /* its parameters are not trained; running statistics move all the same */
 };
 
 /* Checks the number of inputs and their shapes, runs ops->infer and checks what it gave. NT_ERR_CONFIG with

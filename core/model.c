@@ -32,8 +32,12 @@ const nt_section nt_model_section = {
                  "safetensors file with the weights to begin with, under PyTorch's names; default: random"},
             {"init_partial", NT_OPTION_BOOL, offsetof(nt_model_options, init_partial), .def = "no",
              .help = "take from init what fits by name and shape (another head); no: all must fit"},
+            {"frozen", NT_OPTION_NAMES, offsetof(nt_model_options, frozen),
+             .help = "layers that are not trained: names, or what names begin with up to a dot (layer1)"},
+            {"trained", NT_OPTION_NAMES, offsetof(nt_model_options, trained),
+             .help = "layers that are trained, named likewise; all others are frozen"},
         },
-    .n_options = 4,
+    .n_options = 6,
 };
 
 /* Keys that every layer has. */
@@ -44,6 +48,8 @@ typedef struct common_options {
     double activation_alpha, activation_beta;
     bool batchnorm;
     double batchnorm_eps, batchnorm_momentum;
+    double lr_factor, decay_factor;
+    bool frozen;
 } common_options;
 
 static const nt_option common_table[] = {
@@ -63,6 +69,12 @@ static const nt_option common_table[] = {
      .max = 1, .help = "added to the variance"},
     {"batchnorm_momentum", NT_OPTION_FLOAT, offsetof(common_options, batchnorm_momentum), .def = "0.1",
      .min = 0, .max = 1, .help = "weight of the new batch in the running statistics"},
+    {"lr_factor", NT_OPTION_FLOAT, offsetof(common_options, lr_factor), .def = "1", .max = INFINITY,
+     .help = "factor on the learning rate of its parameters"},
+    {"decay_factor", NT_OPTION_FLOAT, offsetof(common_options, decay_factor), .def = "1", .max = INFINITY,
+     .help = "factor on the weight decay of its parameters"},
+    {"frozen", NT_OPTION_BOOL, offsetof(common_options, frozen), .def = "no",
+     .help = "its parameters are not trained; running statistics of a batchnorm move all the same"},
 };
 
 const nt_section nt_layer_section = {.name = "layer",
@@ -112,7 +124,9 @@ static nt_status new_node(builder *b, const char *name, const char *suffix, cons
     *layer = (nt_layer){.ops = ops,
                         .kind = ops->section.name,
                         .n_inputs = n_inputs,
-                        .group = b->group ? b->group->index : -1};
+                        .group = b->group ? b->group->index : -1,
+                        .lr_factor = 1,
+                        .decay_factor = 1};
     snprintf(layer->name, sizeof layer->name, "%s%s", name, suffix);
     layer->options = calloc(1, ops->section.size + 1);
     layer->input = calloc((size_t)n_inputs + 1, sizeof *layer->input);
@@ -315,6 +329,79 @@ static nt_status share_weight(const builder *b, nt_layer *layer)
     return NT_OK;
 }
 
+/* --- what is trained, and how fast --- */
+
+/* Whether the names have `name`, or something that it begins with up to a dot. */
+static bool names_have(const nt_names *names, const char *name)
+{
+    for (int i = 0; i < names->n; i++) {
+        size_t n = strlen(names->name[i]);
+        if (strncmp(name, names->name[i], n) == 0 && (name[n] == '\0' || name[n] == '.')) return true;
+    }
+    return false;
+}
+
+/* A layer's own `frozen` goes before the lists of [model]. */
+static bool is_frozen(const builder *b, const common_options *common)
+{
+    const nt_model_options *model = nt_config_section(b->config, &nt_model_section);
+    const char *name = b->group->name;
+    if (nt_config_group_value(b->config, b->group, "frozen")) return common->frozen;
+    return names_have(&model->frozen, name) || (model->trained.n > 0 && !names_have(&model->trained, name));
+}
+
+/* The group's nodes are those from `first` on. */
+static void set_factors(builder *b, const common_options *common, int first)
+{
+    for (int i = first; i < b->model->n_layers; i++) {
+        nt_layer *layer = &b->model->layer[i];
+        layer->lr_factor = common->lr_factor;
+        layer->decay_factor = common->decay_factor;
+        layer->frozen = is_frozen(b, common);
+    }
+}
+
+/* Every name of a list of [model] has to mean something. */
+static nt_status check_names(const builder *b, const char *key, const nt_names *names)
+{
+    int n_groups = nt_config_n_groups(b->config);
+    const char **all = calloc((size_t)n_groups + 1, sizeof *all);
+    NT_CHECK_ALLOC(all, (size_t)n_groups * sizeof *all);
+    const char *unknown = NULL, *nearest = NULL;
+    for (int g = 0; g < n_groups; g++)
+        all[g] = nt_config_get_group(b->config, g)->name;
+    for (int i = 0; i < names->n && !unknown; i++) {
+        const nt_names one = {1, &names->name[i]};
+        bool found = false;
+        for (int g = 0; g < n_groups; g++)
+            found = found || names_have(&one, all[g]);
+        if (!found) unknown = names->name[i];
+    }
+    if (unknown) nearest = nt_text_nearest(unknown, all);
+    free(all);
+    if (!unknown) return NT_OK;
+    return nt_config_fail(b->config, "model", key,
+                          "model.%s: there is no layer '%s', and none whose name begins with '%s.'%s%s%s",
+                          key, unknown, unknown, nearest ? "; did you mean '" : "", nearest ? nearest : "",
+                          nearest ? "'?" : "");
+}
+
+static nt_status check_frozen(const builder *b)
+{
+    const nt_model_options *options = nt_config_section(b->config, &nt_model_section);
+    int n_trained = 0, frozen = -1;
+    NT_TRY(check_names(b, "frozen", &options->frozen));
+    NT_TRY(check_names(b, "trained", &options->trained));
+    for (int i = 0; i < b->model->n_layers; i++) {
+        const nt_layer *layer = &b->model->layer[i];
+        if (layer->n_params > 0 && layer->frozen) frozen = layer->group;
+        n_trained += layer->n_params > 0 && !layer->frozen;
+    }
+    if (n_trained > 0 || frozen < 0) return NT_OK;
+    return nt_config_fail_group(b->config, nt_config_get_group(b->config, frozen), "frozen",
+                                "every layer with parameters is frozen: there is nothing to train");
+}
+
 static nt_status add_group(builder *b)
 {
     const nt_layer_ops *ops = NULL;
@@ -328,6 +415,7 @@ static nt_status add_group(builder *b)
     int cap_inputs = 1;
     for (const char *c = inputs; c && *c; c++)
         cap_inputs += *c == ',';
+    const int first = b->model->n_layers;
     NT_TRY(new_node(b, b->group->name, "", ops, cap_inputs, &layer));
     NT_TRY(nt_config_parse_group(b->config, b->group, &nt_layer_section, &common, &ops->section,
                                  layer->options));
@@ -339,6 +427,7 @@ static nt_status add_group(builder *b)
     NT_TRY(share_weight(b, layer));
     if (common.batchnorm) NT_TRY(add_batchnorm(b, &common));
     if (common.activation != NT_ACT_NONE) NT_TRY(add_activation(b, &common));
+    set_factors(b, &common, first);
     int last = b->last_of_group[b->group->index] = b->model->n_layers - 1;
     if (is_head(&b->model->layer[last])) return note_head(b, &b->model->layer[last]);
     b->previous = last;
@@ -508,6 +597,7 @@ static nt_status build(builder *b)
     }
     b->model->loss = -1;
     NT_TRY(check_outputs(b));
+    NT_TRY(check_frozen(b));
     if (b->model->spec.target != NT_TARGET_NONE) NT_TRY(add_losses(b));
     return NT_OK;
 }
@@ -622,6 +712,11 @@ void nt_model_print(const nt_model *model, FILE *out)
     }
     fprintf(out, "%-24s %-16s %-16s %12lld %14lld\n", "total", "", "", (long long)nt_model_n_params(model),
             (long long)nt_model_flops(model));
+    int64_t n_frozen = 0;
+    for (int i = 0; i < model->n_layers; i++)
+        n_frozen += model->layer[i].frozen ? layer_params(&model->layer[i]) : 0;
+    if (n_frozen > 0)
+        fprintf(out, "%-24s %-16s %-16s %12lld\n", "of them frozen", "", "", (long long)n_frozen);
 }
 
 /* What a node is filled with: parameters stand out, losses and the input, too. */

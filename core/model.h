@@ -50,6 +50,7 @@ typedef struct nt_model_options {
     const char *params; /* of the file, "NAME=VALUE ..."; the config expands them */
     const char *init;   /* safetensors file that a fresh run takes its weights from; NULL: none */
     bool init_partial;
+    nt_names frozen, trained; /* names of layers, or what they begin with up to a dot */
 } nt_model_options;
 extern const nt_section nt_model_section; /* [model] */
 

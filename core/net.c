@@ -14,10 +14,12 @@
 
 #define ALIGN_BYTES 64
 
-/* A stretch of the arenas that one update treats alike: neighbouring slots of the same role. */
+/* A stretch of the arenas that one update treats alike: neighbouring slots of the same role and factors.
+ * Slots of frozen layers are in none. */
 typedef struct segment {
     int64_t begin, end;
     nt_param_role role;
+    double lr_factor, decay_factor;
     int own_slot;   /* the only one, of an op that can take the step itself; else -1 */
     bool used_up;   /* its op has taken the step in the last backward */
     double squares; /* of the gradient then */
@@ -216,6 +218,19 @@ static bool can_step(const nt_net *net, const nt_slot *slot)
     return can;
 }
 
+static bool is_trained(const nt_net *net, const nt_slot *slot)
+{
+    return slot->role != NT_PARAM_STAT && !net->model->layer[slot->layer].frozen;
+}
+
+/* Whether one update can treat both. */
+static bool alike(const nt_net *net, const nt_slot *a, const nt_slot *b)
+{
+    const nt_layer *x = &net->model->layer[a->layer], *y = &net->model->layer[b->layer];
+    return a->role == b->role && x->lr_factor == y->lr_factor && x->decay_factor == y->decay_factor &&
+           is_trained(net, a) == is_trained(net, b);
+}
+
 static nt_status list_segments(nt_net *net)
 {
     net->segment = calloc((size_t)net->n_slots + 1, sizeof *net->segment);
@@ -223,15 +238,18 @@ static nt_status list_segments(nt_net *net)
     NT_CHECK_ALLOC(net->segment && net->stat, (size_t)net->n_slots * sizeof *net->segment);
     for (int s = 0; s < net->n_slots; s++) {
         const nt_slot *slot = &net->slot[s];
-        if (slot->role == NT_PARAM_STAT) continue;
+        const nt_layer *layer = &net->model->layer[slot->layer];
+        if (!is_trained(net, slot)) continue;
         segment *last = net->n_segments ? &net->segment[net->n_segments - 1] : NULL;
-        bool joins = last && s > 0 && net->slot[s - 1].role == slot->role && last->role == slot->role;
+        bool joins = last && s > 0 && alike(net, &net->slot[s - 1], slot);
         bool own = can_step(net, slot);
         bool ratio = net->options.optim && nt_optim_has_ratio(net->options.optim, slot->role);
         if (!joins || own || last->own_slot >= 0 || ratio) {
             last = &net->segment[net->n_segments++];
             *last = (segment){.begin = slot->offset,
                               .role = slot->role,
+                              .lr_factor = layer->lr_factor,
+                              .decay_factor = layer->decay_factor,
                               .own_slot = own ? s : -1,
                               .pair = ratio ? net->n_pairs++ : -1};
         }
@@ -261,7 +279,8 @@ static void list_stats(nt_net *net)
 /* The update of a segment's elements. */
 static nt_update prepare(const nt_net *net, const segment *s, const nt_net_step *step)
 {
-    nt_update u = nt_optim_prepare(net->options.optim, step->lr, step->step, s->role);
+    nt_update u = nt_optim_prepare(net->options.optim, step->lr * s->lr_factor, step->step, s->role);
+    u.weight_decay *= s->decay_factor;
     u.scale = step->scale;
     u.ratio = s->pair >= 0 ? net->pairs + 2 * s->pair : NULL;
     return u;
@@ -625,10 +644,19 @@ static nt_status backward_adding(nt_net *net, int i, const nt_pass *pass)
     return NT_OK;
 }
 
+/* Whether nobody handed a gradient to the op and nobody waits for one: all behind it is frozen. */
+static bool is_idle(const nt_op *op)
+{
+    bool needs = op->is_loss || op->dy.data;
+    for (int k = 0; k < op->n_inputs; k++)
+        needs = needs || op->need_dx[k];
+    return !needs;
+}
+
 static nt_status run_backward(nt_net *net, int i, const nt_pass *pass)
 {
     nt_op *op = &net->last->op[i];
-    if (net->last->maker[i] != i || (op->flags & NT_OP_VIEW)) return NT_OK;
+    if (net->last->maker[i] != i || (op->flags & NT_OP_VIEW) || is_idle(op)) return NT_OK;
     segment *s = step_for(net, i, pass);
     if (s) return backward_and_step(net, i, s, pass);
     if (!pass->accumulate && net->shares[i] && is_written(net->model, i, 0))

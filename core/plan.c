@@ -7,15 +7,16 @@
 
 /* --- the graph, looked at from the values --- */
 
-/* Whether the gradient of each layer's output is needed: something trained lies behind it. Never that of a
- * loss: gradients begin there. */
+/* Whether the gradient of each layer's output is needed: something trained lies behind it, or running
+ * statistics, which backward hands on. Never that of a loss: gradients begin there. */
 static void find_needs_gradient(const nt_model *model, bool *needs)
 {
     for (int i = 0; i < model->n_layers; i++) {
         const nt_layer *layer = &model->layer[i];
         needs[i] = false;
         for (int p = 0; p < layer->n_params; p++)
-            needs[i] = needs[i] || layer->param[p].role != NT_PARAM_STAT;
+            needs[i] = needs[i] || layer->param[p].role == NT_PARAM_STAT ||
+                       !model->layer[layer->param[p].owner ? layer->param[p].owner : i].frozen;
         for (int k = 0; k < layer->n_inputs; k++)
             needs[i] = needs[i] || (layer->input[k] >= 0 && needs[layer->input[k]]);
         needs[i] = needs[i] && !layer->ops->is_loss;
