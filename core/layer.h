@@ -76,6 +76,7 @@ struct nt_layer {
     bool has_batchnorm; /* a batchnorm node follows: `bias = auto` means no */
     bool training_only; /* serves a head (core/layers/head.h) and nothing else: left out of evaluation */
     bool has_labels;    /* losses: the targets are class labels, whatever the shape of in[1] */
+    bool has_soft;      /* and in training probabilities in their place */
     int n_inputs;
     int *input;   /* indices of nodes; for losses input[1] is NT_NODE_TARGET */
     nt_shape *in; /* per-sample shapes of the inputs */

@@ -463,6 +463,26 @@ static nt_status check_loss_options(const builder *b, const nt_layer_ops *ops)
     return NT_OK;
 }
 
+/* Mixed labels are probabilities of the data's classes, which only cross_entropy takes in their place. */
+static nt_status check_soft(const builder *b, int x, const nt_layer_ops *ops)
+{
+    const nt_sample_spec *spec = &b->model->spec;
+    const nt_layer *output = &b->model->layer[x];
+    if (!spec->soft_targets) return NT_OK;
+    const char *key = nt_config_changed(b->config, "augment", "mixup") ? "mixup" : "cutmix";
+    if (strcmp(ops->section.name, "cross_entropy") != 0)
+        return nt_config_fail(b->config, "augment", key,
+                              "augment.%s mixes class labels, which needs loss cross_entropy, not %s", key,
+                              ops->section.name);
+    long long n_outputs = (long long)nt_shape_elems(output->out), n_classes = (long long)spec->n_classes;
+    if (n_outputs != n_classes)
+        return nt_config_fail(b->config, "augment", key,
+                              "augment.%s needs as many outputs as there are classes, but layer %s has %lld "
+                              "outputs and the data have %lld classes: set data.classes = %lld",
+                              key, output->name, n_outputs, n_classes, n_outputs);
+    return NT_OK;
+}
+
 /* A loss node of the output of node `x`. */
 static nt_status add_loss_of(builder *b, int x, const char *name, const char *suffix, const nt_layer_ops *ops)
 {
@@ -470,6 +490,8 @@ static nt_status add_loss_of(builder *b, int x, const char *name, const char *su
     NT_TRY(new_node(b, name, suffix, ops, 2, &layer));
     memcpy(layer->options, nt_config_section(b->config, &nt_loss_section), ops->section.size);
     layer->has_labels = b->model->spec.target == NT_TARGET_CLASS;
+    layer->has_soft = b->model->spec.soft_targets;
+    NT_TRY(check_soft(b, x, ops));
     layer->input[0] = x;
     layer->input[1] = NT_NODE_TARGET;
     layer->in[1] = nt_sample_target_shape(&b->model->spec);

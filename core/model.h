@@ -31,6 +31,8 @@ typedef struct nt_sample_spec {
     int64_t n_labels;       /* NT_TARGET_CLASS: labels of a sample, one for each position; 0: one alone */
     int64_t n_values;       /* NT_TARGET_VALUE: K */
     nt_input_options input; /* scale, mean, inv_std to apply */
+    bool soft_targets;      /* NT_TARGET_CLASS: training has float32 (n_classes) probabilities in the place of
+                               the label (mixup, cutmix); evaluation has the label */
 } nt_sample_spec;
 
 /* Of one sample: () for a single class label, (P) for several, (K) for values. */

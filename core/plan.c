@@ -62,9 +62,11 @@ static int pool_behind(const nt_model *model, const nt_backend *backend, int i, 
 
 /* --- ops --- */
 
-static nt_tensor target_tensor(const nt_model *model, int64_t n)
+static nt_tensor target_tensor(const nt_model *model, nt_mode mode, int64_t n)
 {
     const nt_sample_spec *spec = &model->spec;
+    if (spec->soft_targets && mode == NT_MODE_TRAIN)
+        return nt_tensor_plain(NT_F32, nt_shape_of(2, n, spec->n_classes));
     return nt_tensor_plain(spec->target == NT_TARGET_CLASS ? NT_I32 : NT_F32,
                            nt_shape_with_n(nt_sample_target_shape(spec), n));
 }
@@ -87,7 +89,8 @@ static void set_inputs(nt_plan *plan, const nt_model *model, int i, const bool *
     if (i == 0) op->x[0] = nt_tensor_plain(model->spec.x_dtype, nt_shape_with_n(model->spec.x, plan->n));
     for (int k = 0; k < layer->n_inputs; k++) {
         int from = layer->input[k];
-        op->x[k] = from == NT_NODE_TARGET ? target_tensor(model, plan->n) : plan->op[plan->maker[from]].y;
+        op->x[k] = from == NT_NODE_TARGET ? target_tensor(model, plan->mode, plan->n)
+                                          : plan->op[plan->maker[from]].y;
         if (from >= 0) op->x[k].shape = nt_layer_op_shape(layer, model->layer[from].out, plan->n);
         op->need_dx[k] = op->training && from >= 0 && needs[from];
     }

@@ -96,36 +96,36 @@ static void paste(const nt_mix *mix, const nt_mix_form *form, char *x, const cha
         }
 }
 
-void nt_mix_samples(const nt_mix *mix, const nt_mix_form *form, void *x, int64_t n)
+void nt_mix_samples(const nt_mix *mix, const nt_mix_form *form, void *x, const int64_t *partner, int64_t n)
 {
     const int64_t n_elems = form->channels * form->height * form->width;
     const size_t row = (size_t)n_elems * nt_dtype_bytes(form->dtype);
     for (int64_t i = n - 1; i >= 0 && mix->kind != NT_MIX_NONE; i--) {
-        char *own = (char *)x + (size_t)i * row, *partner = (char *)x + (size_t)(i > 0 ? i - 1 : n) * row;
+        char *own = (char *)x + (size_t)i * row, *other = (char *)x + (size_t)partner[i] * row;
         if (mix->kind == NT_MIX_CUT)
-            paste(mix, form, own, partner);
+            paste(mix, form, own, other);
         else if (form->dtype == NT_U8)
-            blend_u8((uint8_t *)own, (const uint8_t *)partner, (float)mix->lambda, n_elems);
+            blend_u8((uint8_t *)own, (const uint8_t *)other, (float)mix->lambda, n_elems);
         else
-            blend_f32((float *)(void *)own, (const float *)(const void *)partner, (float)mix->lambda,
-                      n_elems);
+            blend_f32((float *)(void *)own, (const float *)(const void *)other, (float)mix->lambda, n_elems);
     }
 }
 
 void nt_mix_labels(const nt_mix *mix, const nt_mix_form *form, float *probability, const int32_t *label,
-                   int64_t n)
+                   const int64_t *partner, int64_t n)
 {
     memset(probability, 0, (size_t)(n * form->n_classes) * sizeof *probability);
     for (int64_t i = 0; i < n; i++) {
         float *p = probability + i * form->n_classes;
         p[label[i]] = (float)mix->lambda;
-        if (mix->kind != NT_MIX_NONE) p[label[i > 0 ? i - 1 : n]] += (float)(1 - mix->lambda);
+        if (mix->kind != NT_MIX_NONE) p[label[partner[i]]] += (float)(1 - mix->lambda);
     }
 }
 
-void nt_mix_values(const nt_mix *mix, const nt_mix_form *form, float *value, int64_t n)
+void nt_mix_values(const nt_mix *mix, const nt_mix_form *form, float *value, const int64_t *partner,
+                   int64_t n)
 {
     const int64_t k = form->n_values;
     for (int64_t i = n - 1; i >= 0 && mix->kind != NT_MIX_NONE; i--)
-        blend_f32(value + i * k, value + (i > 0 ? i - 1 : n) * k, (float)mix->lambda, k);
+        blend_f32(value + i * k, value + partner[i] * k, (float)mix->lambda, k);
 }

@@ -1,8 +1,8 @@
 /* mixup and cutmix: every sample of a batch is mixed with the one before it in the global batch, the first
  * with the last, all in the same way, as torchvision's MixUp and CutMix do.
  *
- * What is mixed how is a pure function of (seed, epoch, batch), and a rank's part of a batch needs one sample
- * more than its own: the one before its first. So nothing depends on the number of ranks. */
+ * What is mixed how is a pure function of (seed, epoch, batch), and a rank reads what its part of a batch
+ * needs beyond its own: the sample before its first. So nothing depends on the number of ranks. */
 #ifndef NT_DATASETS_MIX_H
 #define NT_DATASETS_MIX_H
 
@@ -35,14 +35,15 @@ typedef struct nt_mix_form {
 nt_mix nt_mix_draw(const nt_mix_options *options, uint64_t seed, int64_t epoch, int64_t index, int64_t height,
                    int64_t width);
 
-/* x (n + 1, ...): the n samples of this rank, which are mixed in place, and behind them the partner of the
- * first. */
-void nt_mix_samples(const nt_mix *mix, const nt_mix_form *form, void *x, int64_t n);
+/* x (n + extra, ...): the n samples of this rank, which are mixed in place, each with sample partner[i]: the
+ * one before it, or one of those behind the n. */
+void nt_mix_samples(const nt_mix *mix, const nt_mix_form *form, void *x, const int64_t *partner, int64_t n);
 
-/* The same for targets: label (n + 1) to probabilities (n, n_classes); NT_MIX_NONE makes ones and zeros. And
- * float targets (n + 1, n_values) in place. */
+/* The same for targets: label (n + extra) to probabilities (n, n_classes); NT_MIX_NONE makes ones and zeros.
+ * And float targets (n + extra, n_values) in place. */
 void nt_mix_labels(const nt_mix *mix, const nt_mix_form *form, float *probability, const int32_t *label,
+                   const int64_t *partner, int64_t n);
+void nt_mix_values(const nt_mix *mix, const nt_mix_form *form, float *value, const int64_t *partner,
                    int64_t n);
-void nt_mix_values(const nt_mix *mix, const nt_mix_form *form, float *value, int64_t n);
 
 #endif

@@ -22,10 +22,11 @@
 #define ALIGNMENT 64 /* a cache line, and what vector loads like */
 
 struct nt_prefetch {
-    nt_dataset *dataset;
+    nt_loader *loader;
     nt_sampler *sampler;
     int rank, size, n_slots;
     nt_slice *slot;       /* (n_slots); memory owned */
+    int64_t *partner;     /* (n) of the slice being read; NULL: no mixing */
     int64_t epoch, index; /* of the next batch to read; the reader's own */
     double waited_s;      /* the caller's own */
     bool threaded;        /* a reader is running */
@@ -57,7 +58,14 @@ static nt_status read_slice(nt_prefetch *p, nt_slice *slice)
     slice->global_n = nt_sampler_batch_size(p->sampler, p->index);
     slice->n = nt_sampler_slice(p->sampler, p->epoch, p->index, p->rank, p->size, slice->sample);
     p->index++;
-    if (slice->n > 0) NT_TRY(nt_dataset_read(p->dataset, slice->sample, slice->n, slice->x, slice->target));
+    if (slice->n == 0) return NT_OK;
+    nt_rows rows = {.epoch = slice->epoch, .index = slice->index, .n = slice->n, .sample = slice->sample};
+    if (p->partner) {
+        rows.partner = p->partner;
+        rows.n_extra = nt_sampler_partners(p->sampler, p->epoch, slice->index, p->rank, p->size, p->partner,
+                                           slice->sample + slice->n);
+    }
+    NT_TRY(nt_loader_read(p->loader, &rows, slice->x, slice->target));
     return NT_OK;
 }
 
@@ -118,41 +126,46 @@ static nt_status allocate(void **out, size_t n_bytes)
 /* Memory for the largest slice of this rank, which is that of the first batch, in every slot. */
 static nt_status allocate_slots(nt_prefetch *p)
 {
+    bool mixes = nt_loader_mixes(p->loader);
     size_t n = (size_t)nt_sampler_slice_size(p->sampler, 0, p->rank, p->size);
-    size_t x_bytes = nt_dataset_x_bytes(p->dataset), target_bytes = nt_dataset_target_bytes(p->dataset);
+    if (mixes) n += (size_t)nt_sampler_max_extra(p->sampler);
+    size_t x_bytes = nt_loader_x_bytes(p->loader), target_bytes = nt_loader_target_bytes(p->loader);
     NT_CHECK(n == 0 || x_bytes + target_bytes < (SIZE_MAX / 2) / n, NT_ERR_CONFIG,
              "%zu samples of %zu bytes do not fit in memory; lower data.batch", n, x_bytes + target_bytes);
+    if (mixes) NT_TRY(allocate((void **)&p->partner, n * sizeof *p->partner));
     p->slot = calloc((size_t)p->n_slots, sizeof *p->slot);
     NT_CHECK_ALLOC(p->slot, (size_t)p->n_slots * sizeof *p->slot);
     for (int i = 0; i < p->n_slots; i++) {
         NT_TRY(allocate(&p->slot[i].x, n * x_bytes));
         if (target_bytes > 0) NT_TRY(allocate(&p->slot[i].target, n * target_bytes));
         NT_TRY(allocate((void **)&p->slot[i].sample, n * sizeof(int64_t)));
+        p->slot[i].x_bytes = x_bytes;
+        p->slot[i].target_bytes = target_bytes;
     }
     return NT_OK;
 }
 
 nt_status nt_prefetch_create(nt_prefetch **out, nt_dataset *dataset, nt_sampler *sampler, int rank, int size,
-                             int64_t epoch, int64_t index, int depth)
+                             const nt_prefetch_options *o)
 {
     nt_status status;
     *out = NULL;
-    NT_BUG_UNLESS(epoch >= 0 && index >= 0 && index <= nt_sampler_batches(sampler) && depth >= 0,
-                  "prefetch at epoch %lld, batch %lld of %lld, depth %d", (long long)epoch, (long long)index,
-                  (long long)nt_sampler_batches(sampler), depth);
+    NT_BUG_UNLESS(o->epoch >= 0 && o->index >= 0 && o->index <= nt_sampler_batches(sampler) && o->depth >= 0,
+                  "prefetch at epoch %lld, batch %lld of %lld, depth %d", (long long)o->epoch,
+                  (long long)o->index, (long long)nt_sampler_batches(sampler), o->depth);
     nt_prefetch *p = calloc(1, sizeof *p);
     NT_CHECK_ALLOC(p, sizeof *p);
-    *p = (nt_prefetch){.dataset = dataset,
-                       .sampler = sampler,
+    *p = (nt_prefetch){.sampler = sampler,
                        .rank = rank,
                        .size = size,
-                       .n_slots = depth + 1,
-                       .epoch = epoch,
-                       .index = index};
+                       .n_slots = o->depth + 1,
+                       .epoch = o->epoch,
+                       .index = o->index};
     pthread_mutex_init(&p->lock, NULL); /* cannot fail with default attributes */
     pthread_cond_init(&p->changed, NULL);
+    NT_TRY_GOTO(status, fail, nt_loader_create(&p->loader, dataset, o->augment, o->training));
     NT_TRY_GOTO(status, fail, allocate_slots(p));
-    if (depth > 0) NT_TRY_GOTO(status, fail, start_reader(p));
+    if (o->depth > 0) NT_TRY_GOTO(status, fail, start_reader(p));
     *out = p;
     return NT_OK;
 fail:
@@ -176,6 +189,8 @@ void nt_prefetch_destroy(nt_prefetch *p)
         free(p->slot[i].sample);
     }
     free(p->slot);
+    free(p->partner);
+    nt_loader_destroy(p->loader);
     pthread_cond_destroy(&p->changed);
     pthread_mutex_destroy(&p->lock);
     free(p);
@@ -217,4 +232,9 @@ nt_status nt_prefetch_next(nt_prefetch *p, nt_slice *out)
 double nt_prefetch_waited(const nt_prefetch *p)
 {
     return p->waited_s;
+}
+
+double nt_prefetch_augmented(const nt_prefetch *p)
+{
+    return nt_loader_cost(p->loader);
 }

@@ -179,3 +179,28 @@ int64_t nt_sampler_slice(nt_sampler *sampler, int64_t epoch, int64_t index, int 
     }
     return n;
 }
+
+int64_t nt_sampler_max_extra(const nt_sampler *sampler)
+{
+    return sampler->n_pieces;
+}
+
+int64_t nt_sampler_partners(nt_sampler *sampler, int64_t epoch, int64_t index, int rank, int size,
+                            int64_t *partner, int64_t *extra)
+{
+    const int64_t n = nt_sampler_slice_size(sampler, index, rank, size), base = index * sampler->batch;
+    int64_t n_extra = 0, at = 0, begin, end, before = -1; /* before: where the last run ended */
+    if (sampler->shuffle && n > 0) turn_to_epoch(sampler, epoch);
+    for (int piece = 0; piece < sampler->n_pieces; piece++) {
+        find_part(sampler, index, piece, rank, size, &begin, &end);
+        for (int64_t i = begin; i < end; i++, at++) {
+            partner[at] = at - 1;
+            if (i > begin || i == before) continue;
+            partner[at] = n + n_extra;
+            extra[n_extra++] =
+                sample_at(sampler, base + (i > 0 ? i : nt_sampler_batch_size(sampler, index)) - 1);
+        }
+        if (end > begin) before = end;
+    }
+    return n_extra;
+}

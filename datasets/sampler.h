@@ -42,6 +42,14 @@ int64_t nt_sampler_slice(nt_sampler *sampler, int64_t epoch, int64_t index, int 
 int64_t nt_sampler_piece_size(const nt_sampler *sampler, int64_t index, int piece, int rank, int size,
                               int64_t *all);
 
+/* For each sample of that slice the one before it in the global batch, before whose first comes its last, as
+ * partner (of the slice's size): its place in the slice, always the one before; or, counted on from the
+ * slice's size, its place in `extra`, which gets the dataset indices of those that are not at hand. Returns
+ * how many there are: at most nt_sampler_max_extra. */
+int64_t nt_sampler_partners(nt_sampler *sampler, int64_t epoch, int64_t index, int rank, int size,
+                            int64_t *partner, int64_t *extra);
+int64_t nt_sampler_max_extra(const nt_sampler *sampler);
+
 /* Size of that slice without filling it. */
 int64_t nt_sampler_slice_size(const nt_sampler *sampler, int64_t index, int rank, int size);
 

@@ -55,6 +55,8 @@ static nt_status open_input(predictor *p)
     }
     NT_TRY(nt_dataset_open_for_predict(&s->valid, s->data, s->args.word[1], p->group));
     if (s->train) NT_TRY(nt_dataset_conform(s->valid, &s->train->spec));
+    NT_TRY(nt_augment_create(&s->augment, s->config, s->train ? &s->train->spec : &s->valid->spec,
+                             (uint64_t)s->run->seed));
     return NT_OK;
 }
 
@@ -63,7 +65,8 @@ static nt_status make_feed(predictor *p)
     nt_session *s = p->session;
     nt_feed_options options = {.batch = s->data->eval_batch > 0 ? s->data->eval_batch : s->data->batch,
                                .n_pieces = 1,
-                               .depth = (int)s->data->prefetch};
+                               .depth = (int)s->data->prefetch,
+                               .augment = s->augment};
     NT_TRY(nt_feed_create(&s->valid_feed, s->valid, s->comm, &options));
     return NT_OK;
 }
@@ -71,7 +74,7 @@ static nt_status make_feed(predictor *p)
 static nt_status make_model(predictor *p)
 {
     nt_session *s = p->session;
-    NT_TRY(nt_model_create(&s->model, s->config, s->train ? &s->train->spec : &s->valid->spec));
+    NT_TRY(nt_model_create(&s->model, s->config, nt_augment_spec(s->augment)));
     p->loss = nt_loss_of_model(s->model);
     p->k = nt_shape_elems(s->model->layer[s->model->output].out);
     p->layout = nt_model_output_layout(s->model);

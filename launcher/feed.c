@@ -79,8 +79,13 @@ nt_status nt_feed_want(const nt_feed *feed, nt_net *net, nt_mode mode)
 nt_status nt_feed_start(nt_feed *feed, int64_t epoch, int64_t index)
 {
     NT_BUG_UNLESS(!feed->prefetch, "nt_feed_start: already reading");
-    NT_TRY(nt_prefetch_create(&feed->prefetch, feed->dataset, feed->sampler, feed->rank, feed->size, epoch,
-                              index, feed->options.depth));
+    const nt_prefetch_options options = {.augment = feed->options.augment,
+                                         .training = feed->options.training,
+                                         .epoch = epoch,
+                                         .index = index,
+                                         .depth = feed->options.depth};
+    NT_TRY(
+        nt_prefetch_create(&feed->prefetch, feed->dataset, feed->sampler, feed->rank, feed->size, &options));
     return NT_OK;
 }
 
@@ -95,8 +100,6 @@ void nt_feed_stop(nt_feed *feed)
 static void cut_slice(nt_feed *feed)
 {
     const nt_slice *slice = &feed->slice;
-    const size_t x_bytes = nt_dataset_x_bytes(feed->dataset),
-                 target_bytes = nt_dataset_target_bytes(feed->dataset);
     int64_t begin = 0;
     feed->n_pieces = 0;
     for (int i = 0; i < (int)feed->options.n_pieces; i++) {
@@ -105,8 +108,9 @@ static void cut_slice(nt_feed *feed)
         if (skip) continue;
         feed->piece[feed->n_pieces++] = (nt_batch){
             .n = n,
-            .x = (const char *)slice->x + (size_t)begin * x_bytes,
-            .target = slice->target ? (const char *)slice->target + (size_t)begin * target_bytes : NULL,
+            .x = (const char *)slice->x + (size_t)begin * slice->x_bytes,
+            .target =
+                slice->target ? (const char *)slice->target + (size_t)begin * slice->target_bytes : NULL,
             .sample = slice->sample + begin,
             .epoch = slice->epoch};
         begin += n;

@@ -16,6 +16,8 @@ typedef struct nt_feed_options {
     int64_t n_pieces; /* >= 1 */
     bool joint;       /* piece i of all ranks together is a piece of the batch: all ranks have as many */
     int depth;        /* batches read ahead */
+    const nt_augment *augment; /* borrowed; NULL: samples as they are stored */
+    bool training;             /* augmented at random, not only the deterministic part */
 } nt_feed_options;
 
 typedef struct nt_feed {

@@ -6,6 +6,7 @@
 #include "core/model.h"
 #include "core/optim.h"
 #include "core/text.h"
+#include "datasets/augment.h"
 #include "datasets/dataset.h"
 
 #include <string.h>
@@ -92,6 +93,7 @@ const nt_section nt_run_section = {.name = "run",
 
 const nt_section *const nt_all_sections[] = {&nt_run_section,
                                              &nt_data_section,
+                                             &nt_augment_section,
                                              &nt_model_section,
                                              &nt_loss_section,
                                              &nt_optim_section,

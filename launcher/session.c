@@ -64,6 +64,7 @@ static nt_status open_parts(nt_session *session, bool valid)
     NT_TRY(nt_dataset_open(&session->train, session->data, NT_SPLIT_TRAIN, seed));
     if (valid) NT_TRY(nt_dataset_open(&session->valid, session->data, NT_SPLIT_VALID, seed));
     if (session->valid) NT_TRY(nt_dataset_conform(session->valid, &session->train->spec));
+    NT_TRY(nt_augment_create(&session->augment, session->config, &session->train->spec, seed));
     return NT_OK;
 }
 
@@ -81,7 +82,9 @@ static nt_status make_train_feed(nt_session *session)
                                .seed = (uint64_t)session->run->seed,
                                .n_pieces = n_pieces(session),
                                .joint = session->run->sync_batchnorm,
-                               .depth = (int)data->prefetch};
+                               .depth = (int)data->prefetch,
+                               .augment = session->augment,
+                               .training = true};
     NT_TRY(nt_feed_create(&session->train_feed, session->train, session->comm, &options));
     return NT_OK;
 }
@@ -91,7 +94,8 @@ static nt_status make_eval_feed(nt_session *session, nt_dataset *dataset)
     const nt_data_options *data = session->data;
     nt_feed_options options = {.batch = data->eval_batch > 0 ? data->eval_batch : data->batch,
                                .n_pieces = n_pieces(session),
-                               .depth = (int)data->prefetch};
+                               .depth = (int)data->prefetch,
+                               .augment = session->augment};
     NT_TRY(nt_feed_create(&session->valid_feed, dataset, session->comm, &options));
     return NT_OK;
 }
@@ -119,8 +123,8 @@ nt_status nt_session_open_for_eval(nt_session *session, bool valid)
 nt_status nt_session_open_model(nt_session *session)
 {
     NT_BUG_UNLESS(session->train, "a model was asked for before the data were opened");
-    return nt_session_agree(session,
-                            nt_model_create(&session->model, session->config, &session->train->spec));
+    return nt_session_agree(
+        session, nt_model_create(&session->model, session->config, nt_augment_spec(session->augment)));
 }
 
 static nt_status make_backend(nt_session *session, const char *device)
@@ -249,6 +253,7 @@ void nt_session_end(nt_session *session)
     if (session->tuning) nt_tuning_destroy(session->tuning);
     nt_backend_destroy(session->backend);
     if (session->model) nt_model_destroy(session->model);
+    nt_augment_destroy(session->augment);
     if (session->train) nt_dataset_close(session->train);
     if (session->valid) nt_dataset_close(session->valid);
     free(session->config_text);

@@ -8,6 +8,7 @@
 
 #include "core/checkpoint.h"
 #include "core/net.h"
+#include "datasets/augment.h"
 #include "datasets/dataset.h"
 #include "dist/comm.h"
 #include "launcher/args.h"
@@ -36,6 +37,7 @@ typedef struct nt_session {
     char name[80];
     char output[4096]; /* run folder */
     nt_dataset *train, *valid;
+    nt_augment *augment; /* what becomes of their samples */
     nt_model *model;
     nt_backend *backend;
     nt_tuning *tuning;

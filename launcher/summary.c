@@ -45,6 +45,8 @@ static void say_data(const nt_session *s, line_fn line)
     say(line, "train: %s", text);
     if (s->valid) nt_dataset_describe(s->valid, text, sizeof text);
     say(line, "valid: %s", s->valid ? text : "none");
+    nt_augment_describe(s->augment, text, sizeof text);
+    if (*text) say(line, "augment: %s", text);
 }
 
 static void say_memory(const nt_session *s, line_fn line)

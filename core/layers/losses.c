@@ -136,11 +136,21 @@ double nt_labels_weight(const nt_loss_options *o, const int32_t *label, int64_t 
     return sum / (double)n;
 }
 
+/* Labels that mixup or cutmix turn into probabilities of the model's outputs. */
+static nt_status check_mixed(const nt_layer *layer)
+{
+    const nt_loss_options *o = layer->options;
+    NT_CHECK(isnan(o->ignore_index) && o->mean_over == NT_MEAN_OVER_SAMPLES, NT_ERR_CONFIG,
+             "cross_entropy: ignore_index and mean_over = weights need class labels, but augment.mixup and "
+             "augment.cutmix make probabilities of them");
+    return NT_OK;
+}
+
 static bool is_plain(const nt_layer *layer)
 {
     const nt_loss_options *o = layer->options;
     return o->class_weights.n == 0 && o->label_smoothing == 0 && isnan(o->ignore_index) &&
-           layer->in[0].n_dims == 1 && nt_loss_has_labels(layer);
+           layer->in[0].n_dims == 1 && nt_loss_has_labels(layer) && !layer->has_soft;
 }
 
 static nt_status cross_entropy_infer(nt_layer *layer)
@@ -154,6 +164,7 @@ static nt_status cross_entropy_infer(nt_layer *layer)
         NT_TRY(check_labels(layer, nt_shape_elems(layer->in[0]) / classes_of(layer)));
     else
         NT_TRY(check_probabilities(layer));
+    if (layer->has_soft) NT_TRY(check_mixed(layer));
     NT_TRY(check_class_weights(layer, classes_of(layer)));
     NT_CHECK(o->label_smoothing >= 0 && o->label_smoothing <= 1, NT_ERR_CONFIG,
              "cross_entropy: label_smoothing is %g, must be between 0 and 1", o->label_smoothing);

@@ -147,7 +147,7 @@ static nt_status prepare(bench *b, way *w)
     options.file = (nt_names){.n = 1, .name = &name};
     options.memory_mb = w->memory_mb;
     NT_TRY(nt_dataset_open(&w->ds, &options, NT_SPLIT_TRAIN, 1));
-    NT_TRY(nt_prefetch_create(&w->prefetch, w->ds, w->sampler, 0, 1, 0, 0, 0));
+    NT_TRY(nt_prefetch_create(&w->prefetch, w->ds, w->sampler, 0, 1, &(nt_prefetch_options){0}));
     return NT_OK;
 }
 

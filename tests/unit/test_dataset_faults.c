@@ -243,7 +243,7 @@ static void fault_48_one_sample_for_eight_ranks(void **state)
         nt_prefetch *prefetch = NULL;
         nt_slice slice;
         assert_ok(nt_sampler_create(&sampler, ds->n_samples, 64, true, true, 1));
-        assert_ok(nt_prefetch_create(&prefetch, ds, sampler, rank, 8, 0, 0, 2));
+        assert_ok(nt_prefetch_create(&prefetch, ds, sampler, rank, 8, &(nt_prefetch_options){.depth = 2}));
         for (int step = 0; step < 3; step++) {
             assert_ok(nt_prefetch_next(prefetch, &slice));
             assert_int_equal(slice.n, rank == 0);

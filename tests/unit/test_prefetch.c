@@ -55,7 +55,10 @@ static nt_prefetch *start(nt_dataset *ds, nt_sampler *sampler, int rank, int siz
                           int64_t index, int depth)
 {
     nt_prefetch *p = NULL;
-    assert_int_equal(nt_prefetch_create(&p, ds, sampler, rank, size, epoch, index, depth), NT_OK);
+    assert_int_equal(
+        nt_prefetch_create(&p, ds, sampler, rank, size,
+                           &(nt_prefetch_options){.epoch = epoch, .index = index, .depth = depth}),
+        NT_OK);
     return p;
 }
 
@@ -244,7 +247,8 @@ static void too_large_a_batch_fails_at_create(void **state)
     nt_sampler *sampler = NULL;
     assert_int_equal(nt_sampler_create(&sampler, (int64_t)1 << 40, (int64_t)1 << 40, false, false, 3), NT_OK);
     nt_prefetch *p = NULL;
-    assert_int_equal(nt_prefetch_create(&p, &ds, sampler, 0, 1, 0, 0, 2), NT_ERR_CONFIG);
+    assert_int_equal(nt_prefetch_create(&p, &ds, sampler, 0, 1, &(nt_prefetch_options){.depth = 2}),
+                     NT_ERR_CONFIG);
     assert_null(p);
     assert_non_null(strstr(nt_error_last()->message, "data.batch"));
     nt_sampler_destroy(sampler);

@@ -188,6 +188,7 @@ static void check_mix_part(nt_h5 *file, const char *name, const nt_mix *mix, int
     float *part = calloc((size_t)((n + 1) * row), sizeof *part),
           *soft = calloc((size_t)((n + 1) * 3), sizeof *soft);
     int32_t labels[6];
+    const int64_t partner[5] = {n, 0, 1, 2, 3};
     assert_true(part && soft);
     for (int64_t i = 0; i <= n; i++) { /* the partner of the first comes last */
         int64_t from = i < n ? begin + i : (begin + batch - 1) % batch;
@@ -195,8 +196,8 @@ static void check_mix_part(nt_h5 *file, const char *name, const nt_mix *mix, int
             part[i * row + k] = (float)x.values[from * row + k];
         labels[i] = (int32_t)label.values[from];
     }
-    nt_mix_samples(mix, &form, part, n);
-    nt_mix_labels(mix, &form, soft, labels, n);
+    nt_mix_samples(mix, &form, part, partner, n);
+    nt_mix_labels(mix, &form, soft, labels, partner, n);
     for (int64_t i = 0; i < n * row; i++)
         assert_float_equal(part[i], y.values[begin * row + i], 1e-6); /* three roundings of values up to 4 */
     for (int64_t i = 0; i < n * 3; i++)
