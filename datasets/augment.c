@@ -90,6 +90,14 @@ static nt_status check_lists(const nt_config *config, const nt_augment_options *
     return NT_OK;
 }
 
+static nt_status check_size(const nt_config *config, const char *key, const int64_t size[2])
+{
+    if (!size[0] == !size[1]) return NT_OK;
+    return nt_config_fail(config, "augment", key,
+                          "augment.%s = %lld, %lld: both must be above 0, or 0 for none", key,
+                          (long long)size[0], (long long)size[1]);
+}
+
 static nt_status check(const nt_config *config, const void *values)
 {
     const nt_augment_options *o = values;
@@ -105,9 +113,8 @@ static nt_status check(const nt_config *config, const void *values)
     if (o->crop[0] && o->resized_crop[0])
         return nt_config_fail(config, "augment", "resized_crop",
                               "augment.crop and augment.resized_crop both set the size: take one of them");
-    if (!o->crop[0] != !o->crop[1] || !o->resized_crop[0] != !o->resized_crop[1])
-        return nt_config_fail(config, "augment", o->crop[0] || o->crop[1] ? "crop" : "resized_crop",
-                              "a crop needs height and width above 0");
+    NT_TRY(check_size(config, "crop", o->crop));
+    NT_TRY(check_size(config, "resized_crop", o->resized_crop));
     return NT_OK;
 }
 

@@ -20,4 +20,7 @@ struct nt_augment {
     float fill[NT_MAX_CHANNELS]; /* what erased pixels become: the mean of the data, as stored */
 };
 
+/* The part that resized_crop takes of a sample. */
+nt_window nt_augment_window(const nt_augment *augment, int64_t epoch, int64_t sample);
+
 #endif

@@ -54,6 +54,12 @@ static nt_window draw_window(const nt_augment *a, const nt_draw *draw)
     return (nt_window){(height - h) / 2, (width - w) / 2, h, w};
 }
 
+nt_window nt_augment_window(const nt_augment *a, int64_t epoch, int64_t sample)
+{
+    const nt_draw draw = {.seed = a->seed, .epoch = epoch, .sample = sample};
+    return draw_window(a, &draw);
+}
+
 /* dst is cut out of src at random, turned around. */
 static void train_geometry(nt_augmenter *r, const nt_draw *draw, nt_image *dst, const nt_image *src)
 {

@@ -139,6 +139,39 @@ def mixes(file):
         group["target"] = transform.transform(labels, params).numpy()
 
 
+def spread(rows):
+    """Means, then standard deviations."""
+    rows = numpy.array(rows, dtype=float)
+    return numpy.concatenate([rows.mean(0), rows.std(0)])
+
+
+def distributions(file):
+    """Means of 20000 draws of torchvision's transforms."""
+    torch.manual_seed(1)
+    image = torch.ones(1, 30, 40)
+    for name, options in (("default", {}), ("narrow", {"scale": (0.5, 1.0), "ratio": (0.2, 0.4)})):
+        draw = v2.RandomResizedCrop(8, **options)
+        rows = [draw.make_params([image]) for _ in range(20000)]
+        file.attrs["resized_crop_" + name] = spread([(r["top"], r["left"], r["height"], r["width"],
+                                                      r["height"] * r["width"]) for r in rows])
+    draw, rows = v2.RandomErasing(p=1.0), []
+    for i in range(20000):
+        part = draw.make_params([torch.ones(1, 16, 24)]) if torch.rand(()) < 0.7 else {"v": None}
+        rows.append((0, 0, 0) if part["v"] is None else (1, part["h"] * part["w"], part["i"]))
+    file.attrs["erase"] = spread(rows)
+    draw = v2.CutMix(num_classes=2)
+    file.attrs["cutmix_lambda"] = spread([[draw.make_params([torch.ones(1, 10, 6)])["lam_adjusted"]]
+                                          for _ in range(20000)])
+
+
+def evaluation(file):
+    x = picture("evaluation", (3, 30, 20))
+    group = file.create_group("evaluation")
+    group.attrs["do"], group.attrs["args"] = "evaluation", numpy.array([11.0, 8, 8])
+    group["x"] = x.numpy()
+    group["y"] = F.center_crop(F.resize(x, [11], BILINEAR, antialias=True), [8, 8]).contiguous().numpy()
+
+
 def write(file):
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
@@ -152,5 +185,7 @@ def write(file):
                 group["x"], group["y"] = x.numpy(), function(x).contiguous().numpy()
                 n += 1
     mixes(file)
+    evaluation(file)
+    distributions(file)
     torch.set_default_dtype(before)
-    return n + 2
+    return n + 3
