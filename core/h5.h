@@ -93,6 +93,9 @@ NT_MUST nt_status nt_h5_set_create(nt_h5_set **out, nt_h5 *file, const char *nam
 NT_MUST nt_status nt_h5_set_write(nt_h5_set *set, int64_t first, int64_t n_rows,
                                   const void *src); /* native dtype of the set */
 
+/* Gives the rows from n_rows (at least 1) on back: for a set that became shorter than was thought. */
+NT_MUST nt_status nt_h5_set_shorten(nt_h5_set *set, int64_t n_rows);
+
 NT_MUST nt_status nt_h5_put_string(nt_h5 *file, const char *object, const char *name, const char *value);
 NT_MUST nt_status nt_h5_put_strings(nt_h5 *file, const char *object, const char *name,
                                     const char *const *values, int n);

@@ -161,3 +161,19 @@ nt_status nt_h5_set_write(nt_h5_set *set, int64_t first, int64_t n_rows, const v
     if (status != NT_OK) return nt_error_trail(status, __FILE__, __LINE__, __func__);
     return NT_OK;
 }
+
+nt_status nt_h5_set_shorten(nt_h5_set *set, int64_t n_rows)
+{
+    nt_shape *shape = &set->info.shape;
+    hsize_t dim[NT_MAX_DIMS];
+    NT_BUG_UNLESS(n_rows >= 1 && n_rows <= shape->dim[0], "%lld rows of dataset '%s', which has %lld",
+                  (long long)n_rows, set->name, (long long)shape->dim[0]);
+    for (int i = 0; i < shape->n_dims; i++)
+        dim[i] = (hsize_t)(i == 0 ? n_rows : shape->dim[i]);
+    nt_h5_enter();
+    bool ok = H5Dset_extent(set->id, dim) >= 0 && set->file->io->error == 0;
+    nt_h5_leave();
+    WRITE_CHECK(ok, set->file, "cannot shorten '%s' to %lld rows", set->name, (long long)n_rows);
+    shape->dim[0] = n_rows;
+    return NT_OK;
+}

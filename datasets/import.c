@@ -9,9 +9,10 @@
 #include <string.h>
 #include <unistd.h>
 
-extern const nt_importer nt_import_mnist, nt_import_csv, nt_import_cifar10;
+extern const nt_importer nt_import_mnist, nt_import_csv, nt_import_cifar10, nt_import_images;
 
-static const nt_importer *const importers[] = {&nt_import_mnist, &nt_import_cifar10, &nt_import_csv, NULL};
+static const nt_importer *const importers[] = {&nt_import_mnist, &nt_import_cifar10, &nt_import_csv,
+                                               &nt_import_images, NULL};
 
 const nt_importer *const *nt_importers(void)
 {
@@ -37,6 +38,7 @@ struct nt_import_writer {
     nt_h5_set *data, *label;
     char part[16];
     int64_t n_samples, n_written;
+    bool may_lack;
     /* statistics of the train part, per channel, of stored values */
     int n_channels;
     double sum[MAX_CHANNELS], sum_squares[MAX_CHANNELS];
@@ -73,8 +75,26 @@ nt_status nt_import_open(nt_import_writer **out, const nt_import_args *args, con
     return NT_OK;
 }
 
+/* What was announced and did not come. */
+static nt_status shorten(nt_import_writer *w)
+{
+    if (!w->may_lack || w->n_written == w->n_samples) return NT_OK;
+    NT_CHECK(w->n_written > 0, NT_ERR_DATA, "/%s: none of its %lld samples is good", w->part,
+             (long long)w->n_samples);
+    NT_TRY(nt_h5_set_shorten(w->data, w->n_written));
+    NT_TRY(nt_h5_set_shorten(w->label, w->n_written));
+    w->n_samples = w->n_written;
+    return NT_OK;
+}
+
+void nt_import_may_lack(nt_import_writer *w)
+{
+    w->may_lack = true;
+}
+
 static nt_status end_part(nt_import_writer *w)
 {
+    NT_TRY(shorten(w));
     NT_CHECK(w->n_written == w->n_samples, NT_ERR_DATA, "/%s: %lld samples came of the %lld announced",
              w->part, (long long)w->n_written, (long long)w->n_samples);
     nt_h5_set_close(w->data);
@@ -98,6 +118,7 @@ nt_status nt_import_begin(nt_import_writer *w, const char *part, int64_t n_sampl
     snprintf(w->part, sizeof w->part, "%s", part);
     w->n_samples = n_samples;
     w->n_written = 0;
+    w->may_lack = false;
     size_t x_bytes = (size_t)nt_shape_elems(w->format.shape) * nt_dtype_bytes(w->format.dtype);
     snprintf(name, sizeof name, "/%s", part);
     NT_TRY(nt_h5_make_group(w->file, name));

@@ -26,6 +26,14 @@ typedef struct nt_import_args {
     bool label_first;  /* the label or targets are the first columns */
     bool header;       /* the first line holds names */
     double scale;      /* attribute `scale`; 0: 1/255 for uint8, 1 for float */
+    /* images */
+    int64_t size[2];      /* height and width to resize to; 0: as they are */
+    bool crop;            /* the middle of the shape of `size`, instead of all squeezed into it */
+    int64_t channels;     /* 1 or 3; 0: 1 if all are grey, else 3 */
+    double test_fraction; /* part of the samples that becomes the test part; 0: none */
+    bool skip_bad;        /* damaged files are left out and counted */
+    bool ignore_exif;     /* pictures stay as they are stored, also where EXIF says how they were held */
+    bool follow_links;    /* also those that lead out of the folder */
 } nt_import_args;
 
 typedef struct nt_importer {
@@ -61,6 +69,9 @@ NT_MUST nt_status nt_import_begin(nt_import_writer *writer, const char *part, in
 /* The next n samples of the part: x (n, ...) of the format's dtype, target int32 (n) or float32 (n,
  * n_targets). */
 NT_MUST nt_status nt_import_put(nt_import_writer *writer, int64_t n, const void *x, const void *target);
+
+/* This part may end with fewer samples than announced, but at least one. */
+void nt_import_may_lack(nt_import_writer *writer);
 
 /* Checks that all samples came, writes the attributes (layout, classes, class_names, scale, mean, std,
  * source, nntrain_version), makes the file durable and gives it its name. Frees the writer in every case. */

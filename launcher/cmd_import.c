@@ -28,6 +28,20 @@ static nt_status parse_shape(const char *text, nt_shape *shape)
     return NT_OK;
 }
 
+/* "224x224", or "224" for a square. */
+static nt_status parse_size(const char *text, int64_t size[2])
+{
+    nt_shape shape;
+    size[0] = size[1] = 0;
+    if (!text) return NT_OK;
+    nt_status status = parse_shape(text, &shape);
+    NT_CHECK(status == NT_OK && shape.n_dims >= 1 && shape.n_dims <= 2, NT_ERR_USAGE,
+             "--size wants something like 224x224, got '%s'", text);
+    size[0] = shape.dim[0];
+    size[1] = shape.dim[shape.n_dims - 1];
+    return NT_OK;
+}
+
 static nt_status find_importer(const char *name, const nt_importer **out)
 {
     const char *names[32];
@@ -44,7 +58,7 @@ static nt_status find_importer(const char *name, const nt_importer **out)
 
 /* What the flags' own types do not check. */
 typedef struct raw_flags {
-    const char *shape, *scale;
+    const char *shape, *scale, *size, *test_fraction;
     int64_t deflate;
 } raw_flags;
 
@@ -56,6 +70,10 @@ static nt_status import_into_file(const nt_args *args, nt_import_args *in, const
     if (raw->shape) NT_TRY(parse_shape(raw->shape, &in->shape));
     NT_CHECK(!raw->scale || nt_text_to_float(raw->scale, &in->scale), NT_ERR_USAGE,
              "--scale wants a number, got '%s'", raw->scale);
+    NT_TRY(parse_size(raw->size, in->size));
+    NT_CHECK(!raw->test_fraction || (nt_text_to_float(raw->test_fraction, &in->test_fraction) &&
+                                     in->test_fraction > 0 && in->test_fraction < 1),
+             NT_ERR_USAGE, "--test-fraction wants a number between 0 and 1, got '%s'", raw->test_fraction);
     in->deflate = (int)raw->deflate;
     in->n_inputs = args->n_words - 2;
     in->inputs = args->word + 1;
@@ -78,7 +96,15 @@ static nt_status import_run(nt_session *session, int argc, char **argv)
         {"targets", NT_FLAG_INT, &in.n_targets, "csv: so many columns of float targets"},
         {"label-first", NT_FLAG_BOOL, &in.label_first, "csv: label or targets come first"},
         {"header", NT_FLAG_BOOL, &in.header, "csv: the first line holds names"},
-        {"scale", NT_FLAG_STRING, &raw.scale, "csv: factor on stored values"}};
+        {"scale", NT_FLAG_STRING, &raw.scale, "csv: factor on stored values"},
+        {"size", NT_FLAG_STRING, &raw.size, "images: resize all to HEIGHTxWIDTH, with antialias"},
+        {"crop", NT_FLAG_BOOL, &in.crop, "images: with --size, cut out the middle instead of squeezing"},
+        {"channels", NT_FLAG_INT, &in.channels, "images: 1 or 3; default: 1 if all are grey, else 3"},
+        {"test-fraction", NT_FLAG_STRING, &raw.test_fraction,
+         "images: part that is taken for testing, by name"},
+        {"skip-bad", NT_FLAG_BOOL, &in.skip_bad, "images: leave damaged files out"},
+        {"ignore-exif", NT_FLAG_BOOL, &in.ignore_exif, "images: do not turn them upright"},
+        {"follow-links", NT_FLAG_BOOL, &in.follow_links, "images: also links that lead out of the folder"}};
     const nt_syntax syntax = {USAGE, 3, MAX_INPUTS, false, flags, NT_N_ELEMS(flags)};
     NT_TRY(nt_session_begin(session, argc, argv, &syntax));
     nt_status status = NT_OK;
@@ -89,6 +115,6 @@ static nt_status import_run(nt_session *session, int argc, char **argv)
 const nt_command nt_cmd_import = {
     .name = "import",
     .usage = USAGE,
-    .help = "make an HDF5 dataset from mnist, cifar10 or csv files",
+    .help = "make an HDF5 dataset from files of other formats",
     .run = import_run,
 };

@@ -6,7 +6,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 packages=(gcc g++ cmake ninja-build pkg-config openmpi-bin libopenmpi-dev libhdf5-dev libdnnl-dev zlib1g-dev
-    libxxhash-dev libjansson-dev libpng-dev)
+    libxxhash-dev libjansson-dev libpng-dev libturbojpeg0-dev)
 test_packages=(libcmocka-dev libinih-dev librandom123-dev)
 
 case ${1:-} in

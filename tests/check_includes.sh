@@ -30,7 +30,8 @@ vendors=(
     'nvtx.*\.h|nvToolsExt.*\.h    ^core/backends/cuda/nvtx\.c$'
     '(cuda|curand|nvml|driver_types|thrust|cub/).*\.(h|cuh)   ^(core/backends/cuda/([^/]*\.cuh?|runtime\.h|blas\.c)|dist/comm_nccl\.c)$'
     'jansson\.h                   ^core/safetensors\.c$'
-    'png\.h                       ^launcher/page\.c$'
+    'png\.h                       ^(launcher/page|datasets/picture_png)\.c$'
+    'turbojpeg\.h                 ^datasets/picture_jpeg\.c$'
     'assert\.h                    ^$'
 )
 
