@@ -115,10 +115,11 @@ struct nt_backend {
     void *state;
     /* Devices, set by create(): what they are called, and what tells one from every other (a UUID). */
     char device_name[96], device_id[64];
-    /* Called again and again while the host waits for the device, by every wait of the backend; a failure
-     * ends the wait and is what the waiting call returns. Set by whoever has work on the device that can fail
-     * or hang without the device knowing (dist/comm_nccl.c); NULL: nobody. */
-    nt_status (*poll)(void *arg);
+    /* Called again and again while the host waits for the device, by every wait of the backend, with the
+     * seconds that it has waited; a failure ends the wait and is what the waiting call returns. Set by
+     * whoever has work on the device that can fail or hang without the device knowing (dist/comm_nccl.c);
+     * NULL: nobody. */
+    nt_status (*poll)(void *arg, double waited_s);
     /* Whether all ranks have captured what nt_backend_record has just been given for the second time:
      * *captured goes in and comes out. Whether a collective is part of a graph must be the same on all ranks;
      * NULL: there is none. */

@@ -26,7 +26,7 @@ static nt_status blame(nt_comm *comm, const call *mine)
     memcpy(host, comm->host, sizeof host);
     NT_TRY(comm->ops->host_broadcast(comm, &other, sizeof other, rank));
     NT_TRY(comm->ops->host_broadcast(comm, host, sizeof host, rank));
-    if (comm->rank > 0) nt_comm_let_speak(comm);
+    nt_comm_let_speak(comm, comm->rank > 0);
     NT_FAIL(NT_ERR_BUG,
             "the ranks' collective calls differ: rank 0 makes %s, its call number %lld, and rank %d on "
             "%s makes %s, its call number %lld",

@@ -31,9 +31,9 @@ int nt_comm_init_timeout_s(void)
     return text && atoi(text) > 0 ? atoi(text) : INIT_TIMEOUT_S;
 }
 
-void nt_comm_let_speak(const nt_comm *comm)
+void nt_comm_let_speak(const nt_comm *comm, int turns)
 {
-    double until = nt_clock_s() + comm->grace_s;
+    double until = nt_clock_s() + turns * comm->grace_s;
     while (nt_clock_s() < until) /* a signal ends the sleep, not the wait */
         usleep(100000);
 }

@@ -62,10 +62,11 @@ struct nt_comm {
     char host[64];
     nt_backend *backend; /* set by nt_comm_attach; the memory the gradient plane works on */
     bool bf16_wire;      /* nt_comm_sum_gradients rounds */
-    bool checks;     /* debug mode: before each collective the ranks compare their calls, dist/call_check.h */
-    double grace_s;  /* of nt_comm_let_speak */
-    int64_t n_calls; /* compared so far */
-    bool unreachable; /* another rank has not answered in time: nothing is agreed on any more */
+    bool checks;    /* debug mode: before each collective the ranks compare their calls, dist/call_check.h */
+    double grace_s; /* of nt_comm_let_speak */
+    double patience_s; /* that a rank waits for a collective under way; 0: for ever. Set by the session */
+    int64_t n_calls;   /* compared so far */
+    bool unreachable;  /* another rank has not answered in time: nothing is agreed on any more */
     void *state, *gradient_state;
 };
 
@@ -112,9 +113,9 @@ NT_MUST nt_status nt_comm_same(nt_comm *comm, const void *data, size_t n_bytes, 
 /* Seconds that ranks wait for each other while the job starts: NNTRAIN_INIT_TIMEOUT, or 300. */
 int nt_comm_init_timeout_s(void);
 
-/* Waits for a moment, in which the rank that knows the cause of a failure, or has been chosen to speak for
- * all, says it and ends the job, and this process with it. */
-void nt_comm_let_speak(const nt_comm *comm);
+/* Waits for `turns` moments (0: for nothing), in each of which a rank that knows more of the cause of a
+ * failure, or has been chosen to speak for all, says it and ends the job, and this process with it. */
+void nt_comm_let_speak(const nt_comm *comm, int turns);
 
 /* The MPI library this was built with and runs on: "Open MPI 4.1.4". */
 const char *nt_comm_version(void);

@@ -6,11 +6,15 @@
  * can be captured in a CUDA graph.
  *
  * Nothing here can hang for ever. The communicator is a non-blocking one: every call returns at once, and the
- * host asks until NCCL has done what it was told, against a deadline while the job starts or ends and against
- * the watchdog in between. While the backend waits for the device it calls poll(), which asks NCCL whether a
- * peer has died: the stream would not tell. A thread that asks was the alternative; it would share the
- * communicator with this one. What is given up is aborted by a thread that may get stuck in place of ours,
- * because aborting, too, can hang on a device that does.
+ * host asks until NCCL has done what it was told, against a deadline: of its own while the job starts or
+ * ends, comm->patience_s in between. While the backend waits for the device it calls poll(), which asks NCCL
+ * whether a peer has died, and looks at the clock: the stream would not tell. A thread that asks was the
+ * alternative; it would share the communicator with this one. What is given up is aborted by a thread that
+ * may get stuck in place of ours, because aborting, too, can hang on a device that does.
+ *
+ * An error is said by who knows its cause. When NCCL fails on one rank, the others see a peer that has gone,
+ * or nothing at all, and cannot be asked: they are inside NCCL. So ranks take turns (nt_comm_let_speak): who
+ * has an error of its own speaks first, and ends the job before who only suffers from it has its turn.
  *
  * NCCL from 2.18. Counts are elements, always; ncclAllReduce knows nothing of bytes.
  *
@@ -19,7 +23,9 @@
 
 #include "core/backends/cuda/cuda.h"
 #include "core/clock.h"
+#include "core/fault.h"
 #include "core/log.h"
+#include "core/phase.h"
 
 #include <cuda_runtime.h>
 #include <errno.h>
@@ -27,6 +33,8 @@
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -35,10 +43,17 @@
 #define OLDEST_VERSION 21800
 #define WIRE_ELEMS     ((int64_t)8 << 20)
 #define WIRE_BYTES     ((size_t)WIRE_ELEMS * 2)
-#define END_DEADLINE_S 10 /* to finish or to abort */
+#define END_DEADLINE_S 10  /* to finish or to abort */
+#define OTHERS_GRACE_S 1.5 /* for a rank that hangs to say so before those that wait for it */
 
 #if NCCL_VERSION_CODE < OLDEST_VERSION
 #error "NCCL 2.18 or later is needed"
+#endif
+
+/* ncclBfloat16, which headers before 2.24 name to C++ only. */
+#define WIRE_TYPE ((ncclDataType_t)9)
+#if NCCL_VERSION_CODE >= 22400
+_Static_assert(ncclBfloat16 == 9, "the number of a type in a library's interface does not change");
 #endif
 
 typedef struct nccl_state {
@@ -48,6 +63,7 @@ typedef struct nccl_state {
     bool healthy;         /* begun on all ranks, and nothing has failed since */
     cudaStream_t compute, stream;
     cudaEvent_t ready, done; /* the compute stream's work so far; the last collective */
+    bool ready_tells;        /* it was recorded in the stream itself and not in a graph */
     void *wire;              /* WIRE_ELEMS of bfloat16, from the first time it is needed */
 } nccl_state;
 
@@ -69,12 +85,19 @@ static void unlock_comm(nccl_state *s)
     pthread_mutex_unlock(&s->lock);
 }
 
+/* Whether the cause may lie with another rank: a connection that has ended may be all that is seen of it. */
+static bool suffers(ncclResult_t code)
+{
+    return code == ncclRemoteError || code == ncclSystemError;
+}
+
 static nt_status nccl_failed(nt_comm *comm, ncclResult_t code, const char *what)
 {
     nccl_state *s = comm->gradient_state;
     const char *interface = getenv("NCCL_SOCKET_IFNAME"), *more = ncclGetLastError(NULL);
-    bool network = code == ncclSystemError || code == ncclRemoteError || code == ncclInternalError;
+    bool network = code != ncclUnhandledCudaError;
     s->healthy = false;
+    if (suffers(code)) nt_comm_let_speak(comm, 2 + (comm->rank > 0));
     NT_FAIL(NT_ERR_UNAVAILABLE, "NCCL: %s: %s%s%s%s%s%s", what, ncclGetErrorString(code),
             more && more[0] ? ": " : "", more ? more : "",
             network ? " (NCCL_DEBUG=INFO says more; NCCL_SOCKET_IFNAME, which chooses the network, is " : "",
@@ -90,20 +113,45 @@ static ncclResult_t ask(nccl_state *s)
     return code != ncclSuccess ? code : state;
 }
 
-/* Waits until NCCL has done what `what` asked for, up to the time `until` (0: the watchdog sees to it);
- * *late: it has not. */
+/* Waits until NCCL has done what `what` asked for, up to the time `until` (0: without end); *late: it has
+ * not.
+ */
 static nt_status settle(nt_comm *comm, ncclResult_t code, const char *what, double until, bool *late)
 {
+    static const struct timespec pause = {.tv_nsec = 20000};
     *late = false;
-    while (code == ncclInProgress) {
+    for (int looks = 0; code == ncclInProgress; looks++) {
         if (until > 0 && nt_clock_s() > until) {
             *late = true;
             return NT_OK;
         }
-        sched_yield();
+        if (looks < 1000)
+            sched_yield();
+        else
+            (void)nanosleep(&pause, NULL);
         code = ask(comm->gradient_state);
     }
     if (code != ncclSuccess) return nccl_failed(comm, code, what);
+    return NT_OK;
+}
+
+/* No end is in sight after comm->patience_s. Ticks, so that the watchdog leaves the time to say so. */
+static nt_status no_end(nt_comm *comm, const char *what, double waited_s)
+{
+    nccl_state *s = comm->gradient_state;
+    s->healthy = false;
+    nt_phase_tick();
+    NT_FAIL(NT_ERR_WATCHDOG, "no progress for %.0f s: %s (run.watchdog)", waited_s, what);
+}
+
+static nt_status settle_in_stream(nt_comm *comm, ncclResult_t code, const char *what)
+{
+    bool late;
+    double until = comm->patience_s > 0 ? nt_clock_s() + comm->patience_s + OTHERS_GRACE_S : 0;
+    NT_TRY(settle(comm, code == ncclSuccess ? ncclInProgress : code, what, until, &late));
+    if (late)
+        return no_end(comm, "NCCL cannot begin a collective, because another rank does not answer",
+                      comm->patience_s);
     return NT_OK;
 }
 
@@ -111,11 +159,10 @@ static nt_status settle(nt_comm *comm, ncclResult_t code, const char *what, doub
  * there. */
 #define NCCL_ENQUEUE(comm_, what, calls)                                                                     \
     do {                                                                                                     \
-        bool late_;                                                                                          \
         lock_comm((comm_)->gradient_state);                                                                  \
         ncclResult_t code_ = (calls);                                                                        \
         unlock_comm((comm_)->gradient_state);                                                                \
-        NT_TRY(settle((comm_), code_ == ncclSuccess ? ncclInProgress : code_, (what), 0, &late_));           \
+        NT_TRY(settle_in_stream((comm_), code_, (what)));                                                    \
     } while (0)
 
 /* --- giving up --- */
@@ -143,15 +190,31 @@ static bool wait_for(sem_t *done, int seconds)
     return true;
 }
 
-/* ncclCommAbort in a thread of its own; after the deadline the thread is left alone, with its memory. */
+static farewell *begin_farewell(ncclComm_t comm, pthread_t *thread)
+{
+    farewell *f = calloc(1, sizeof *f);
+    if (!f) return NULL;
+    f->comm = comm;
+    if (sem_init(&f->done, 0, 0) == 0) {
+        if (pthread_create(thread, NULL, farewell_run, f) == 0) return f;
+        sem_destroy(&f->done);
+    }
+    free(f);
+    return NULL;
+}
+
+/* ncclCommAbort in a thread of its own; after the deadline the thread is left alone, with its memory. Where
+ * there is none to be had, in this one: if it gets stuck, SIGALRM ends the process, and the launcher the
+ * others. */
 static void abort_comm(ncclComm_t comm)
 {
     pthread_t thread;
-    farewell *f = calloc(1, sizeof *f);
-    if (!f) return;
-    f->comm = comm;
-    if (sem_init(&f->done, 0, 0) != 0 || pthread_create(&thread, NULL, farewell_run, f) != 0) {
-        free(f);
+    farewell *f = begin_farewell(comm, &thread);
+    if (!f) {
+        signal(SIGALRM, SIG_DFL);
+        alarm(END_DEADLINE_S);
+        (void)ncclCommAbort(comm);
+        alarm(0);
         return;
     }
     if (!wait_for(&f->done, END_DEADLINE_S)) {
@@ -196,31 +259,34 @@ static nt_status make_events(nt_comm *comm)
     return NT_OK;
 }
 
-static nt_status prepare(nt_comm *comm, ncclUniqueId *id)
+static nt_status make_state(nt_comm *comm)
 {
     const nt_cuda *cuda = comm->backend->state;
-    int version = 0;
     nccl_state *s = calloc(1, sizeof *s);
     NT_CHECK_ALLOC(s, sizeof *s);
-    comm->gradient_state = s;
-    NT_CHECK(pthread_mutex_init(&s->lock, NULL) == 0, NT_ERR_UNAVAILABLE, "cannot make a lock");
+    if (pthread_mutex_init(&s->lock, NULL) != 0) {
+        free(s);
+        NT_FAIL(NT_ERR_UNAVAILABLE, "cannot make a lock");
+    }
     s->compute = cuda->compute;
     s->stream = cuda->comm;
-    ncclResult_t code = ncclGetVersion(&version);
-    if (code != ncclSuccess) return nccl_failed(comm, code, "ncclGetVersion");
-    NT_CHECK(version >= OLDEST_VERSION, NT_ERR_UNAVAILABLE, "NCCL %d.%d is too old: 2.18 or later is needed",
-             version / 10000, version / 100 % 100);
+    comm->gradient_state = s; /* whole: from here on another thread may abort it */
+    return NT_OK;
+}
+
+static nt_status prepare(nt_comm *comm, ncclUniqueId *id)
+{
+    NT_TRY(make_state(comm));
     NT_TRY(make_events(comm));
-    if (comm->rank == 0 && (code = ncclGetUniqueId(id)) != ncclSuccess)
-        return nccl_failed(comm, code, "ncclGetUniqueId");
+    ncclResult_t code = comm->rank == 0 ? ncclGetUniqueId(id) : ncclSuccess;
+    if (code != ncclSuccess) return nccl_failed(comm, code, "ncclGetUniqueId");
     return NT_OK;
 }
 
 static nt_status too_late(nt_comm *comm, int seconds)
 {
     const char *interface = getenv("NCCL_SOCKET_IFNAME");
-    comm->unreachable = true;
-    if (comm->rank > 0) nt_comm_let_speak(comm);
+    nt_comm_let_speak(comm, comm->rank < 2 ? comm->rank : 2); /* rank 0 may be the one that is missing */
     NT_FAIL(
         NT_ERR_UNAVAILABLE,
         "NCCL has not connected the %d ranks within %d s (NNTRAIN_INIT_TIMEOUT sets the seconds): a rank has "
@@ -229,6 +295,7 @@ static nt_status too_late(nt_comm *comm, int seconds)
         comm->size, seconds, interface ? interface : "not set");
 }
 
+/* Ranks that fail here leave the others waiting for them in here: nothing can be agreed on. */
 static nt_status begin(nt_comm *comm, ncclUniqueId id)
 {
     nccl_state *s = comm->gradient_state;
@@ -237,21 +304,46 @@ static nt_status begin(nt_comm *comm, ncclUniqueId id)
     bool late;
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;
+    (void)nt_fault_point("nccl.init");
     lock_comm(s);
     ncclResult_t code = ncclCommInitRankConfig(&s->comm, comm->size, id, comm->rank, &config);
     unlock_comm(s);
-    NT_TRY(settle(comm, code == ncclSuccess ? ncclInProgress : code, "connecting the ranks", until, &late));
+    comm->unreachable = true;
+    if (code == ncclSuccess) code = ncclInProgress;
+    nt_status status = settle(comm, code, "connecting the ranks", until, &late);
+    if (status != NT_OK) nt_comm_let_speak(comm, comm->rank > 0); /* all of them may have the same to say */
+    NT_TRY(status);
     if (late) return too_late(comm, seconds);
+    comm->unreachable = false;
     return NT_OK;
 }
 
+/* Whether what the last collective sums is not there yet. Of one within a graph nobody knows. */
+static bool is_late_itself(const nccl_state *s)
+{
+    if (!s->ready_tells || cudaEventQuery(s->ready) != cudaErrorNotReady) return false;
+    (void)cudaGetLastError(); /* "not ready" is kept like an error */
+    return true;
+}
+
+static nt_status check_patience(nt_comm *comm, double waited_s)
+{
+    if (comm->patience_s <= 0 || waited_s < comm->patience_s) return NT_OK;
+    if (is_late_itself(comm->gradient_state))
+        return no_end(comm, "a kernel on the device of this rank does not end", waited_s);
+    if (waited_s < comm->patience_s + OTHERS_GRACE_S) return NT_OK;
+    nt_phase_tick();
+    nt_comm_let_speak(comm, comm->rank > 0);
+    return no_end(comm, "a sum over the ranks does not end; a kernel of this rank or another one may hang",
+                  waited_s);
+}
+
 /* While the host waits for the device: whether what it waits for can still come. */
-static nt_status nccl_poll(void *arg)
+static nt_status nccl_poll(void *arg, double waited_s)
 {
     nt_comm *comm = arg;
     ncclResult_t code = ask(comm->gradient_state);
-    if (code == ncclSuccess || code == ncclInProgress) return NT_OK;
-    nt_comm_let_speak(comm);
+    if (code == ncclSuccess || code == ncclInProgress) return check_patience(comm, waited_s);
     return nccl_failed(comm, code,
                        "a sum over the ranks cannot be completed, because one of them has ended "
                        "or cannot be reached");
@@ -329,8 +421,11 @@ static ncclDataType_t nccl_type(nt_dtype dtype)
 static nt_status follow_compute(nt_comm *comm)
 {
     nccl_state *s = comm->gradient_state;
+    enum cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+    NT_CUDA_TRY(comm->backend, "cudaStreamIsCapturing", cudaStreamIsCapturing(s->compute, &capture));
     NT_CUDA_TRY(comm->backend, "cudaEventRecord", cudaEventRecord(s->ready, s->compute));
     NT_CUDA_TRY(comm->backend, "cudaStreamWaitEvent", cudaStreamWaitEvent(s->stream, s->ready, 0));
+    s->ready_tells = capture == cudaStreamCaptureStatusNone;
     return NT_OK;
 }
 
@@ -354,9 +449,8 @@ static nt_status nccl_all_reduce_bf16(nt_comm *comm, float *buffer, int64_t n)
         int64_t count = n - done < WIRE_ELEMS ? n - done : WIRE_ELEMS;
         NT_CUDA_TRY(comm->backend, "cast for the wire",
                     nt_cuda_cast(s->stream, NT_BF16, s->wire, NT_F32, buffer + done, count));
-        NCCL_ENQUEUE(
-            comm, "all-reduce",
-            ncclAllReduce(s->wire, s->wire, (size_t)count, ncclBfloat16, ncclSum, s->comm, s->stream));
+        NCCL_ENQUEUE(comm, "all-reduce",
+                     ncclAllReduce(s->wire, s->wire, (size_t)count, WIRE_TYPE, ncclSum, s->comm, s->stream));
         NT_CUDA_TRY(comm->backend, "cast from the wire",
                     nt_cuda_cast(s->stream, NT_F32, buffer + done, NT_BF16, s->wire, count));
     }
@@ -447,11 +541,16 @@ static nt_status nccl_broadcast(nt_comm *comm, void *buffer, size_t n_bytes, int
     return NT_OK;
 }
 
-/* The library may be absent where this was built with it (lazy/nccl.c). */
+/* The library may be absent where this was built with it (lazy/nccl.c), or be an old one. */
 static const char *nccl_missing(void)
 {
+    static char text[96];
     int version;
-    return ncclGetVersion(&version) == ncclSuccess ? NULL : "NCCL cannot be loaded on this host";
+    if (ncclGetVersion(&version) != ncclSuccess) return "NCCL cannot be loaded on this host";
+    if (version >= OLDEST_VERSION) return NULL;
+    snprintf(text, sizeof text, "NCCL %d.%d is too old (2.18 or later is needed)", version / 10000,
+             version / 100 % 100);
+    return text;
 }
 
 const nt_gradient_ops nt_comm_nccl = {

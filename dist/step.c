@@ -362,6 +362,10 @@ static nt_status take_result(nt_stepper *s, int slot, nt_step_result *result)
     nt_report report;
     *result = (nt_step_result){.step = -1};
     if (slot < 0) return NT_OK;
+    if (s->late && s->comm->size > 1)
+        nt_phase_wait("waiting for the device"); /* and for other ranks on it */
+    else if (s->late)
+        nt_phase_enter("waiting for the device");
     NT_TRY(nt_backend_collect(s->backend, slot, &report, sizeof report));
     *result = s->posted[slot];
     result->sum.loss = report.loss;

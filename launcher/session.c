@@ -147,6 +147,7 @@ static nt_status attach(nt_session *session)
     const char *name = session->backend->ops->name;
     session->comm->bf16_wire = session->run->wire == NT_WIRE_BF16;
     session->comm->checks = session->run->debug_sync;
+    session->comm->patience_s = session->run->watchdog_s;
     nt_phase_wait("start of the collectives");
     nt_status status =
         nt_comm_same(session->comm, name, strlen(name), "the device that run.device = auto found");

@@ -268,9 +268,10 @@ static void no_graph_where_none_is_wanted(void **state)
     end_work(&w);
 }
 
-static nt_status give_up(void *arg)
+static nt_status give_up(void *arg, double waited_s)
 {
     (void)arg;
+    assert_true(waited_s >= 0);
     NT_FAIL(NT_ERR_UNAVAILABLE, "a peer has died");
 }
 

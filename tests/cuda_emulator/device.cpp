@@ -333,7 +333,9 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *prop, int device)
     if (device < 0 || device >= n_devices()) return fail(cudaErrorInvalidDevice);
     memset(prop, 0, sizeof *prop);
     const int physical = device_at(device)->physical;
-    snprintf(prop->name, sizeof prop->name, "emulated device %d (a test double)", physical);
+    const bool mixed = nt_emu_env("NT_EMU_MIXED", 0) != 0;
+    snprintf(prop->name, sizeof prop->name, "emulated device%s (a test double)",
+             mixed && physical % 2 ? " of another kind" : "");
     memcpy(prop->uuid.bytes, "nt-emulator", 11);
     prop->uuid.bytes[15] = (char)physical;
     prop->totalGlobalMem = settings.memory_bytes;

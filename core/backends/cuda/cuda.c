@@ -10,6 +10,7 @@
 #include "core/backends/cuda/ops.h"
 #include "core/backends/cuda/runtime.h"
 #include "core/bf16.h"
+#include "core/clock.h"
 
 #include <sched.h>
 #include <stdlib.h>
@@ -83,12 +84,13 @@ static void pause_between_looks(int looks)
 /* Waits by looking, so that whoever has set backend->poll can end it. */
 static nt_status wait_by_looking(nt_backend *backend, int (*look)(void *thing), void *thing, const char *what)
 {
+    const double began_s = nt_clock_s();
     for (int looks = 0;; looks++) {
         int code = look(thing);
         if (code == cudaSuccess) return NT_OK;
         if (code != cudaErrorNotReady) return fail(backend, NULL, code, what);
         (void)cudaGetLastError(); /* "not ready" is kept like an error */
-        NT_TRY(backend->poll(backend->poll_arg));
+        NT_TRY(backend->poll(backend->poll_arg, nt_clock_s() - began_s));
         pause_between_looks(looks);
     }
 }

@@ -65,7 +65,9 @@ typedef enum {
     ncclFloat = 7,
     ncclFloat64 = 8,
     ncclDouble = 8,
+#if NCCL_VERSION_CODE >= 22400 || defined(__cplusplus)
     ncclBfloat16 = 9
+#endif
 } ncclDataType_t;
 
 typedef enum { ncclSum = 0, ncclProd = 1, ncclMax = 2, ncclMin = 3, ncclAvg = 4 } ncclRedOp_t;
