@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PATIENCE_NAPS 20 /* of 0.1 s, before a wait for outstanding work is spoken of */
+#define PATIENCE_NAPS 10 /* of 0.1 s, before a wait for outstanding work is spoken of */
 
 static ncclComm_t comms; /* all that ever were */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;

@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
+#include <mutex>
 #include <pthread.h>
 #include <sys/mman.h>
 #include <ucontext.h>
@@ -144,7 +145,10 @@ static void at_exit(int status, void *)
 
 void watch_exit()
 {
-    if (on_exit(at_exit, nullptr) != 0) nt_emu_die("on_exit failed");
+    static std::once_flag once;
+    std::call_once(once, [] {
+        if (on_exit(at_exit, nullptr) != 0) nt_emu_die("on_exit failed");
+    });
 }
 
 } // namespace emu
@@ -166,6 +170,7 @@ void nt_emu_die(const char *format, ...)
 void nt_emu_complain(const char *format, ...)
 {
     n_complaints++;
+    watch_exit(); /* libraries complain also where no device is used */
     va_list args;
     va_start(args, format);
     say(format, args);
