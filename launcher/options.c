@@ -62,7 +62,8 @@ static const nt_option run_table[] = {
      .help = "keep each rank on its own cores"},
     {"precision", NT_OPTION_ENUM, AT(precision), .def = "fp32", .choices = precisions,
      .help = "tf32: matrix products with 10-bit inputs, where the device has them; bf16: activations, their "
-             "gradients and the weights in products have 8 bits, sums and master weights stay float32"},
+             "gradients and the weights in products have 8 bits, sums and master weights stay float32 (it "
+             "has the range of float32: there is no fp16, and no loss scaling)"},
     {"wire", NT_OPTION_ENUM, AT(wire), .def = "fp32", .choices = wires,
      .help = "how gradients travel between ranks; bf16: half the bytes, sums rounded to 8 bits"},
     {"cuda_graph", NT_OPTION_ENUM, AT(cuda_graph), .def = "auto", .choices = cuda_graphs,

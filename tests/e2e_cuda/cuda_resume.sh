@@ -8,11 +8,12 @@ small_config cfg.ini 1
 sed -i '/^schedule/d' cfg.ini # whose rate would depend on the number of steps
 # Two parts of a run that know nothing of each other end with an evaluation each.
 train_rows() { grep -e train "$1/metrics.csv" | cut -d, -f1-7; }
-for n in 1 2; do
+for n in 1 2 4 8; do
     [ $n -le "$gpus" ] || break
-    expect 0 on $n cfg.ini run.device=cuda "run.output=whole$n"
+    last=$((n <= 2 ? 16 : 9))
+    expect 0 on $n cfg.ini run.device=cuda "run.output=whole$n" run.steps=$last
     expect 0 on $n cfg.ini run.device=cuda "run.output=parts$n" run.steps=7
-    expect 0 on $n cfg.ini run.device=cuda "run.output=parts$n"
+    expect 0 on $n cfg.ini run.device=cuda "run.output=parts$n" run.steps=$last
     says 'after step 7'
     [ "$(digest_of "whole$n")" = "$(digest_of "parts$n")" ] || fail "digests differ at $n ranks"
     [ "$(train_rows "whole$n")" = "$(train_rows "parts$n")" ] || fail "metrics differ at $n ranks"
