@@ -33,6 +33,11 @@ typedef struct stat_pair {
     double momentum;
 } stat_pair;
 
+/* Elements whose optimizer state is here: from element `at` of the state arrays on. */
+typedef struct owned {
+    int64_t begin, end, at;
+} owned;
+
 /* What a step adds up, in backend memory. squares: of the gradients of each segment; then, of what only has
  * to be finite, of the two statistics of each pair, and of the losses. */
 struct sums {
@@ -62,6 +67,10 @@ struct nt_net {
         size_t n_bytes;
     } input, target; /* of the largest batch */
     int n_states;
+    int n_own;
+    owned *own; /* one that covers everything, unless the state is sharded */
+    int64_t state_elems;
+    float *whole[NT_MAX_STATES]; /* borrowed, see nt_net_lend_state */
     size_t activation_bytes, naive_bytes, scratch_bytes;
     int n_segments, n_stats;
     segment *segment;
@@ -110,6 +119,22 @@ static size_t pairs_bytes(const nt_net *net)
     return 3 * (size_t)net->n_pairs * sizeof *net->pairs;
 }
 
+static size_t state_bytes(const nt_net *net)
+{
+    return (size_t)net->state_elems * net->real_bytes;
+}
+
+static void free_state(nt_net *net)
+{
+    for (int i = 0; i < net->n_states; i++) {
+        nt_backend_free(net->backend, net->state[i], state_bytes(net));
+        net->state[i] = NULL;
+    }
+    free(net->own);
+    net->own = NULL;
+    net->n_own = 0;
+}
+
 void nt_net_destroy(nt_net *net)
 {
     if (!net) return;
@@ -117,8 +142,7 @@ void nt_net_destroy(nt_net *net)
         nt_plan_destroy(net->plan[i]);
     nt_backend_free(net->backend, net->params, arena_bytes(net));
     nt_backend_free(net->backend, net->grads, arena_bytes(net));
-    for (int i = 0; i < net->n_states; i++)
-        nt_backend_free(net->backend, net->state[i], arena_bytes(net));
+    free_state(net);
     nt_backend_free(net->backend, net->activations, net->activation_bytes);
     nt_backend_free(net->backend, net->scratch, net->scratch_bytes);
     nt_backend_free(net->backend, net->sums, sums_bytes(net));
@@ -191,10 +215,24 @@ static nt_status list_slots(nt_net *net)
     return NT_OK;
 }
 
+/* Where slot s may begin: a cache line, and where a group begins that ranks cut into parts, one for each. */
+static int64_t alignment(const nt_net *net, int s)
+{
+    const int64_t line = (int64_t)(ALIGN_BYTES / net->real_bytes);
+    const nt_slot *slot = &net->slot[s];
+    bool same_group = s > 0 && slot[-1].layer == slot->layer && slot[-1].role != NT_PARAM_STAT;
+    if (slot->role == NT_PARAM_STAT) same_group = s > 0 && slot[-1].role == NT_PARAM_STAT;
+    return same_group ? line : line * nt_net_n_shards(net);
+}
+
+static int64_t round_up(int64_t n, int64_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
 /* Sizes and offsets, from the layouts that the first plan's ops chose. */
 static void lay_out_slots(nt_net *net, const nt_plan *plan)
 {
-    int64_t align = (int64_t)(ALIGN_BYTES / net->real_bytes);
     for (int s = 0; s < net->n_slots; s++) {
         nt_slot *slot = &net->slot[s];
         slot->tensor = plan->op[slot->layer].param[slot->param];
@@ -202,9 +240,10 @@ static void lay_out_slots(nt_net *net, const nt_plan *plan)
             slot->tensor = nt_tensor_plain(net->backend->ops->real,
                                            net->model->layer[slot->layer].param[slot->param].shape);
         slot->n_elems = (int64_t)(slot->tensor.n_bytes / net->real_bytes);
-        slot->offset = net->n_elems;
-        net->n_elems += (slot->n_elems + align - 1) / align * align;
+        slot->offset = round_up(net->n_elems, alignment(net, s));
+        net->n_elems = slot->offset + slot->n_elems;
     }
+    net->n_elems = round_up(net->n_elems, (int64_t)(ALIGN_BYTES / net->real_bytes) * nt_net_n_shards(net));
 }
 
 /* --- segments of the update --- */
@@ -312,14 +351,33 @@ static nt_status allocate_arenas(nt_net *net)
 {
     NT_TRY(nt_backend_alloc(net->backend, (void **)&net->params, arena_bytes(net)));
     if (net->options.optim) NT_TRY(nt_backend_alloc(net->backend, (void **)&net->grads, arena_bytes(net)));
-    for (int i = 0; i < net->n_states; i++)
-        NT_TRY(nt_backend_alloc(net->backend, (void **)&net->state[i], arena_bytes(net)));
+    if (nt_net_n_shards(net) == 1) NT_TRY(nt_net_own(net, &(nt_span){.end = net->n_elems}, 1));
     NT_TRY(nt_backend_alloc(net->backend, (void **)&net->activations, net->activation_bytes));
     NT_TRY(nt_backend_alloc(net->backend, (void **)&net->scratch, net->scratch_bytes));
     NT_TRY(nt_backend_alloc(net->backend, (void **)&net->sums, sums_bytes(net)));
     NT_TRY(nt_backend_alloc(net->backend, (void **)&net->idle, net->idle_bytes));
     NT_TRY(nt_backend_alloc(net->backend, (void **)&net->pairs, pairs_bytes(net)));
     return NT_OK;
+}
+
+nt_status nt_net_own(nt_net *net, const nt_span *own, int n)
+{
+    free_state(net);
+    net->own = calloc((size_t)n + 1, sizeof *net->own);
+    NT_CHECK_ALLOC(net->own, (size_t)n * sizeof *net->own);
+    net->state_elems = 0;
+    for (int i = 0; i < n; i++) {
+        net->own[net->n_own++] = (owned){own[i].begin, own[i].end, net->state_elems};
+        net->state_elems += own[i].end - own[i].begin;
+    }
+    for (int i = 0; i < net->n_states; i++)
+        NT_TRY(nt_backend_alloc(net->backend, (void **)&net->state[i], state_bytes(net)));
+    return NT_OK;
+}
+
+int nt_net_n_shards(const nt_net *net)
+{
+    return net->options.n_shards > 1 ? net->options.n_shards : 1;
 }
 
 static nt_tensor *input_of(nt_plan *plan)
@@ -379,12 +437,13 @@ static size_t need_of(void *arg, int64_t n)
     nt_plan *plan = NULL;
     nt_status status = nt_plan_create(&plan, net->model, net->backend, net->options.tuning, it->largest->mode,
                                       n, net->slot, net->n_slots, true, net->options.no_reuse);
-    size_t n_arrays = 1 + (net->options.optim ? 1 : 0) + (size_t)net->n_states;
+    size_t n_arrays = 1 + (net->options.optim ? 1 : 0);
+    size_t state = (size_t)net->n_states * arena_bytes(net) / (size_t)nt_net_n_shards(net);
     size_t staged = (net->input.n_bytes + net->target.n_bytes) / (size_t)it->largest->n * (size_t)n;
     size_t needs = 0;
     if (status == NT_OK)
-        needs =
-            arena_bytes(net) * n_arrays + plan->arena_bytes + plan->scratch_bytes + STAGED_COPIES * staged;
+        needs = arena_bytes(net) * n_arrays + state + plan->arena_bytes + plan->scratch_bytes +
+                STAGED_COPIES * staged;
     else
         nt_error_clear();
     nt_plan_destroy(plan);
@@ -577,6 +636,15 @@ static char *elem(const nt_net *net, char *arena, int64_t offset)
     return arena ? arena + (size_t)offset * net->real_bytes : NULL;
 }
 
+/* State array i of the element at `offset`, which is owned; NULL: there is no such array. */
+static char *state_at(const nt_net *net, int i, int64_t offset)
+{
+    for (int k = 0; net->state[i] && k < net->n_own; k++)
+        if (offset >= net->own[k].begin && offset < net->own[k].end)
+            return elem(net, net->state[i], net->own[k].at + offset - net->own[k].begin);
+    return NULL;
+}
+
 void nt_net_step_in_ops(nt_net *net, const nt_net_step *step)
 {
     const bool can = net->backend->ops->host_memory && net->options.optim && net->state[0] &&
@@ -608,7 +676,7 @@ static nt_status backward_and_step(nt_net *net, int i, segment *s, const nt_pass
 {
     nt_op *op = &net->last->op[i];
     const nt_op_step step = {.update = prepare(net, s, net->step_in_ops),
-                             .s1 = elem(net, net->state[0], s->begin),
+                             .s1 = state_at(net, 0, s->begin),
                              .squares = &s->squares};
     s->used_up = true;
     s->squares = 0;
@@ -770,7 +838,7 @@ static nt_status run_rule(nt_net *net, const nt_update *u, void *s3, int64_t beg
     nt_update own = *u;
     own.s3 = s3;
     NT_TRY(nt_backend_update(net->backend, &own, elem(net, net->params, begin), elem(net, net->grads, begin),
-                             elem(net, net->state[0], begin), elem(net, net->state[1], begin), end - begin));
+                             state_at(net, 0, begin), state_at(net, 1, begin), end - begin));
     return NT_OK;
 }
 
@@ -791,7 +859,7 @@ static nt_status end_elems(nt_net *net, const nt_update *u, int64_t begin, int64
 {
     nt_update own = *u;
     if (u->rule == NT_UPDATE_LAMB) own.rule = NT_UPDATE_STEP;
-    NT_TRY(run_rule(net, &own, elem(net, net->state[2], begin), begin, end));
+    NT_TRY(run_rule(net, &own, state_at(net, 2, begin), begin, end));
     return NT_OK;
 }
 
@@ -823,19 +891,34 @@ static nt_status run_block(nt_net *net, int i, unsigned what, const nt_update *u
     return NT_OK;
 }
 
-/* Over the part of segment i that lies in [begin, end). u may be NULL where it only measures. */
+/* The part of [begin, end) that lies in segment s and is owned as own[k]. */
+static nt_span cut(const nt_net *net, const segment *s, int k, int64_t begin, int64_t end)
+{
+    const owned *own = &net->own[k];
+    begin = begin > s->begin ? begin : s->begin;
+    end = end < s->end ? end : s->end;
+    return (nt_span){begin > own->begin ? begin : own->begin, end < own->end ? end : own->end};
+}
+
+static nt_status run_blocks(nt_net *net, int i, unsigned what, const nt_update *u, nt_span range)
+{
+    const int64_t block = block_elems(net);
+    for (int64_t from = range.begin; from < range.end; from += block) {
+        int64_t to = block < range.end - from ? from + block : range.end;
+        NT_TRY(run_block(net, i, what, u, from, to));
+        if (to == range.end) break;
+    }
+    return NT_OK;
+}
+
+/* Over the part of segment i that lies in [begin, end) and is owned. u may be NULL where it only measures. */
 static nt_status run_segment(nt_net *net, int i, unsigned what, const nt_update *u, int64_t begin,
                              int64_t end)
 {
     const segment *s = &net->segment[i];
-    if (s->used_up) return NT_OK;
-    int64_t from = begin > s->begin ? begin : s->begin, stop = end < s->end ? end : s->end,
-            block = block_elems(net);
-    for (; from < stop; from += block) {
-        int64_t to = block < stop - from ? from + block : stop;
-        NT_TRY(run_block(net, i, what, u, from, to));
-        if (to == stop) break;
-    }
+    if (s->used_up || begin >= s->end || end <= s->begin) return NT_OK;
+    for (int k = 0; k < net->n_own; k++)
+        NT_TRY(run_blocks(net, i, what, u, cut(net, s, k, begin, end)));
     return NT_OK;
 }
 
@@ -938,6 +1021,12 @@ nt_report *nt_net_report(const nt_net *net)
     return &net->sums->report;
 }
 
+double *nt_net_squares(const nt_net *net, int *n)
+{
+    *n = net->n_squares;
+    return net->sums->squares;
+}
+
 double *nt_net_loss_check(const nt_net *net)
 {
     return &net->sums->squares[net->n_squares - 1];
@@ -969,16 +1058,31 @@ nt_status nt_net_make_ratios(nt_net *net, const nt_net_step *step)
     return make_ratios(net, step, 0, net->n_pairs);
 }
 
+static nt_status update_segment(nt_net *net, int i, const nt_update *u, int64_t begin, int64_t end)
+{
+    const segment *s = &net->segment[i];
+    for (int k = 0; k < net->n_own; k++) {
+        nt_span r = cut(net, s, k, begin, end);
+        if (r.begin >= r.end) continue;
+        NT_TRY(s->pair >= 0 ? end_elems(net, u, r.begin, r.end) : update_elems(net, u, r.begin, r.end));
+    }
+    return NT_OK;
+}
+
 nt_status nt_net_update_range(nt_net *net, const nt_net_step *step, int64_t begin, int64_t end)
 {
     NT_BUG_UNLESS(net->grads, "update without an optimizer");
     for (int i = 0; i < net->n_segments; i++) {
-        const segment *s = &net->segment[i];
-        const int64_t from = begin > s->begin ? begin : s->begin, to = end < s->end ? end : s->end;
-        if (from >= to) continue;
-        nt_update u = prepare(net, s, step);
-        NT_TRY(s->pair >= 0 ? end_elems(net, &u, from, to) : update_elems(net, &u, from, to));
+        nt_update u = prepare(net, &net->segment[i], step);
+        NT_TRY(update_segment(net, i, &u, begin, end));
     }
+    return NT_OK;
+}
+
+nt_status nt_net_update_stats(nt_net *net, const nt_net_step *step)
+{
+    for (int i = 0; i < net->n_stats; i++)
+        NT_TRY(update_stat(net, &net->stat[i], step));
     return NT_OK;
 }
 
@@ -987,8 +1091,7 @@ nt_status nt_net_update(nt_net *net, const nt_net_step *step)
     NT_TRY(nt_net_measure_ratios(net, step, 0, net->n_elems));
     NT_TRY(nt_net_make_ratios(net, step));
     NT_TRY(nt_net_update_range(net, step, 0, net->n_elems));
-    for (int i = 0; i < net->n_stats; i++)
-        NT_TRY(update_stat(net, &net->stat[i], step));
+    NT_TRY(nt_net_update_stats(net, step));
     return NT_OK;
 }
 
@@ -1040,6 +1143,44 @@ nt_backend *nt_net_backend(const nt_net *net)
     return net->backend;
 }
 
+void nt_net_lend_state(nt_net *net, int index, float *whole)
+{
+    net->whole[index] = whole;
+}
+
+float *nt_net_whole_state(const nt_net *net, int index)
+{
+    return net->whole[index];
+}
+
+/* Where a slot lies in a whole state array; for the number of slots, how long that is. */
+static int64_t whole_offset(const nt_net *net, int slot)
+{
+    int64_t at = 0;
+    for (int s = 0; s < slot; s++)
+        if (net->slot[s].role != NT_PARAM_STAT) at += nt_shape_elems(net->slot[s].tensor.shape);
+    return at;
+}
+
+int64_t nt_net_whole_elems(const nt_net *net)
+{
+    return whole_offset(net, net->n_slots);
+}
+
+static bool is_sharded(const nt_net *net, int array)
+{
+    return array >= 0 && nt_net_n_shards(net) > 1;
+}
+
+static nt_status find_whole(const nt_net *net, int slot, int array, float **at)
+{
+    bool there = array < net->n_states && slot >= 0 && slot < net->n_slots && net->whole[array] &&
+                 net->slot[slot].role != NT_PARAM_STAT;
+    NT_BUG_UNLESS(there, "slot %d, array %d of a sharded state has not been collected", slot, array);
+    *at = net->whole[array] + whole_offset(net, slot);
+    return NT_OK;
+}
+
 /* The slot's tensor in one of the arenas. */
 static nt_status slot_tensor(const nt_net *net, int slot, int array, nt_tensor *out)
 {
@@ -1054,6 +1195,12 @@ static nt_status slot_tensor(const nt_net *net, int slot, int array, nt_tensor *
 nt_status nt_net_read(nt_net *net, int slot, int array, float *host)
 {
     nt_tensor t;
+    float *whole;
+    if (is_sharded(net, array)) {
+        NT_TRY(find_whole(net, slot, array, &whole));
+        memcpy(host, whole, (size_t)nt_shape_elems(net->slot[slot].tensor.shape) * sizeof *host);
+        return NT_OK;
+    }
     NT_TRY(slot_tensor(net, slot, array, &t));
     NT_TRY(nt_backend_to_plain(net->backend, net->host_slot, &t));
     NT_TRY(nt_backend_sync(net->backend));
@@ -1065,6 +1212,12 @@ nt_status nt_net_read(nt_net *net, int slot, int array, float *host)
 nt_status nt_net_write(nt_net *net, int slot, int array, const float *host)
 {
     nt_tensor t;
+    float *whole;
+    if (is_sharded(net, array)) {
+        NT_TRY(find_whole(net, slot, array, &whole));
+        memcpy(whole, host, (size_t)nt_shape_elems(net->slot[slot].tensor.shape) * sizeof *host);
+        return NT_OK;
+    }
     NT_TRY(slot_tensor(net, slot, array, &t));
     for (int64_t i = 0, n = nt_shape_elems(t.shape); i < n; i++) {
         if (net->real_bytes == sizeof(float))
@@ -1083,6 +1236,7 @@ nt_net_memory nt_net_get_memory(const nt_net *net)
                            .activations_naive = net->naive_bytes,
                            .params = arena_bytes(net),
                            .grads = net->grads ? arena_bytes(net) : 0,
-                           .state = (size_t)net->n_states * arena_bytes(net),
+                           .state = (size_t)net->n_states * state_bytes(net),
+                           .state_whole = (size_t)net->n_states * arena_bytes(net),
                            .scratch = net->scratch_bytes};
 }

@@ -5,8 +5,8 @@
  * nothing. Activation memory is laid out by liveness (core/memplan.h) and shared by all plans.
  *
  * Flat parameters. Slots lie in the arena in the order in which backward finishes their gradients, running
- * statistics behind all others, 64-byte aligned, in the backend's layout. A gradient bucket is a range [begin, end) of elements. Gaps and padding
- * hold zeros for ever. */
+ * statistics behind all others, 64-byte aligned, in the backend's layout. A gradient bucket is a range
+ * [begin, end) of elements. Gaps and padding hold zeros for ever. */
 #ifndef NT_CORE_NET_H
 #define NT_CORE_NET_H
 
@@ -21,6 +21,7 @@ typedef struct nt_net_options {
     uint64_t seed;
     nt_tuning *tuning;             /* borrowed; outlives the net */
     const nt_optim_options *optim; /* NULL: no gradients, no optimizer state (evaluation only) */
+    int n_shards; /* > 1: the optimizer's state is cut into so many parts, one of them here; see nt_net_own */
     bool no_reuse; /* for tests: activations never share memory by liveness; the same bits must come out */
 } nt_net_options;
 
@@ -57,7 +58,8 @@ void nt_net_destroy(nt_net *net);
 /* Asks for a plan; n >= 1; asking twice is fine. Only before nt_net_build. */
 NT_MUST nt_status nt_net_want(nt_net *net, nt_mode mode, int64_t n);
 
-/* Compiles all plans, lays out and allocates all arenas, sets initial parameters. */
+/* Compiles all plans, lays out and allocates all arenas (but for a sharded state), sets initial parameters.
+ */
 NT_MUST nt_status nt_net_build(nt_net *net);
 
 /* Runs forward; batch->target may be NULL only in NT_MODE_EVAL. It is nt_net_stage, which hands batch and
@@ -113,6 +115,26 @@ NT_MUST nt_status nt_net_update_range(nt_net *net, const nt_net_step *step, int6
  * of its gradients on the way: block by block, so that a gradient comes from memory once for both. */
 NT_MUST nt_status nt_net_measure_and_update(nt_net *net, const nt_net_step *step, int64_t begin, int64_t end);
 
+/* The part of nt_net_update that is about running statistics. */
+NT_MUST nt_status nt_net_update_stats(nt_net *net, const nt_net_step *step);
+
+/* Sharded optimizer state (Rajbhandari et al. 2020, ZeRO stage 1). From now on this net keeps the state of
+ * the elements in own[0, n), ascending ranges outside the running statistics, and measures and updates only
+ * these. The layers' slots then begin at multiples of n_shards cache lines, so that ranges from layer to
+ * layer can be cut into n_shards equal parts. */
+typedef struct nt_span {
+    int64_t begin, end; /* elements of the arenas */
+} nt_span;
+NT_MUST nt_status nt_net_own(nt_net *net, const nt_span *own, int n);
+int nt_net_n_shards(const nt_net *net); /* 1: all of the state is here */
+
+/* All of a sharded state array, borrowed from whoever has collected it: canonical float32, nt_net_whole_elems
+ * of them, all slots but running statistics one behind the other. nt_net_read and nt_net_write of the state
+ * go there. NULL: it is not at hand. */
+void nt_net_lend_state(nt_net *net, int index, float *whole);
+float *nt_net_whole_state(const nt_net *net, int index);
+int64_t nt_net_whole_elems(const nt_net *net);
+
 /* Lets ops take this step themselves, in every backward until step is NULL, for weights whose gradient is
  * used up where it is made. nt_net_measure_and_update, which still has to be called for all ranges, knows
  * them. Only where the gradient is final: one rank, one backward a step. The same parameters, bit for bit. */
@@ -132,6 +154,9 @@ NT_MUST nt_status nt_net_begin_step(nt_net *net);
 NT_MUST nt_status nt_net_add_losses(nt_net *net);
 NT_MUST nt_status nt_net_judge(nt_net *net, double clip);
 nt_report *nt_net_report(const nt_net *net); /* backend memory */
+/* What nt_net_judge looks at, backend memory; the last one is nt_net_loss_check. With a sharded state they
+ * are sums of this part, to be summed over all. */
+double *nt_net_squares(const nt_net *net, int *n);
 /* One double in backend memory that is finite if all losses added were: summed over ranks before the verdict,
  * it makes all of them judge alike. */
 double *nt_net_loss_check(const nt_net *net);
@@ -159,7 +184,8 @@ NT_MUST nt_status nt_net_write(nt_net *net, int slot, int array, const float *ho
 /* Memory plan: bytes of activations planned, and if every value had its own memory; parameters, gradients,
  * state. */
 typedef struct nt_net_memory {
-    size_t activations, activations_naive, params, grads, state, scratch;
+    size_t activations, activations_naive, params, grads, scratch;
+    size_t state, state_whole; /* here, and of all shards */
 } nt_net_memory;
 nt_net_memory nt_net_get_memory(const nt_net *net);
 

@@ -16,18 +16,20 @@
 
 typedef struct bucket {
     int64_t begin, end;
+    bool stats; /* begins with running statistics; holds nothing else where the state is sharded */
 } bucket;
 
 /* All slots of one layer that are trained, or all that are not. */
 typedef struct group {
     int64_t begin, end;
+    bool stats;
 } group;
 
 struct nt_buckets {
     nt_net *net;
     nt_comm *comm;
     int64_t real_bytes;
-    bool overlaps;
+    bool overlaps, sharded;
     int n_buckets;
     bucket *bucket;
     nt_ready_fn reduced;
@@ -54,7 +56,8 @@ static nt_status list_groups(const nt_net *net, group *groups, int *n_groups)
         previous = slot->offset;
         if (i > 0 && same_group(nt_net_get_slot(net, i - 1), slot)) continue;
         if (n > 0) groups[n - 1].end = slot->offset;
-        groups[n++] = (group){.begin = slot->offset, .end = nt_net_n_elems(net)};
+        groups[n++] =
+            (group){.begin = slot->offset, .end = nt_net_n_elems(net), .stats = slot->role == NT_PARAM_STAT};
     }
     *n_groups = n;
     return NT_OK;
@@ -69,17 +72,43 @@ static int find_tail(const group *groups, int n_groups, int64_t small)
     return first;
 }
 
+/* Whether a bucket may hold both. */
+static bool may_join(const nt_buckets *b, const group *first, const group *next)
+{
+    return !b->sharded || first->stats == next->stats;
+}
+
 static void plan_buckets(nt_buckets *b, const group *groups, int n_groups, int64_t most, int64_t small)
 {
     int tail = find_tail(groups, n_groups, small);
     for (int first = 0; first < n_groups;) {
         int end = first + 1, stop = first < tail ? tail : n_groups;
         int64_t limit = b->n_buckets == 0 ? small : most;
-        while (end < stop && groups[end].end - groups[first].begin <= limit)
+        while (end < stop && groups[end].end - groups[first].begin <= limit &&
+               may_join(b, &groups[first], &groups[end]))
             end++;
-        b->bucket[b->n_buckets++] = (bucket){.begin = groups[first].begin, .end = groups[end - 1].end};
+        b->bucket[b->n_buckets++] = (bucket){groups[first].begin, groups[end - 1].end, groups[first].stats};
         first = end;
     }
+}
+
+/* Tells the net which parts are its own. */
+static nt_status own_parts(nt_buckets *b)
+{
+    int n = 0;
+    if (!b->sharded) return NT_OK;
+    NT_BUG_UNLESS(nt_net_n_shards(b->net) == b->comm->size, "%d shards for %d ranks", nt_net_n_shards(b->net),
+                  b->comm->size);
+    nt_span *own = calloc((size_t)b->n_buckets + 1, sizeof *own);
+    NT_CHECK_ALLOC(own, (size_t)b->n_buckets * sizeof *own);
+    for (int i = 0; i < b->n_buckets; i++) {
+        own[n] = nt_buckets_own(b, i);
+        n += own[n].end > own[n].begin;
+    }
+    nt_status status = nt_net_own(b->net, own, n);
+    free(own);
+    NT_TRY(status);
+    return NT_OK;
 }
 
 static nt_status plan(nt_buckets *b, double bucket_mb)
@@ -111,8 +140,10 @@ nt_status nt_buckets_create(nt_buckets **out, nt_net *net, nt_comm *comm, double
     b->reduced = reduced;
     b->arg = arg;
     b->overlaps = comm->size > 1 && nt_comm_overlaps(comm);
+    b->sharded = nt_net_n_shards(net) > 1;
     b->real_bytes = (int64_t)nt_dtype_bytes(nt_net_backend(net)->ops->real);
     nt_status status = plan(b, bucket_mb);
+    if (status == NT_OK) status = own_parts(b);
     if (status != NT_OK) {
         nt_buckets_destroy(b);
         return status;
@@ -159,6 +190,8 @@ static nt_status sum_by_kind(nt_buckets *b, const bucket *it)
 static nt_status sum(nt_buckets *b, const bucket *it)
 {
     nt_dtype real = nt_net_backend(b->net)->ops->real;
+    if (b->sharded && !it->stats)
+        return nt_comm_reduce_scatter(b->comm, grad_at(b, it->begin), it->end - it->begin, real);
     if (b->comm->bf16_wire && real == NT_F32) return sum_by_kind(b, it);
     return nt_comm_all_reduce(b->comm, grad_at(b, it->begin), it->end - it->begin, real);
 }
@@ -220,32 +253,85 @@ void nt_buckets_reset(nt_buckets *b)
     b->done = 0;
 }
 
+bool nt_buckets_sharded(const nt_buckets *b)
+{
+    return b->sharded;
+}
+
+nt_span nt_buckets_own(const nt_buckets *b, int index)
+{
+    const bucket *it = &b->bucket[index];
+    nt_span own = {it->begin, it->begin};
+    if (it->stats) return own;
+    nt_comm_part(it->end - it->begin, b->comm->rank, b->comm->size, &own.begin, &own.end);
+    return (nt_span){it->begin + own.begin, it->begin + own.end};
+}
+
+nt_status nt_buckets_gather(const nt_buckets *b, void *arena)
+{
+    const nt_dtype real = nt_net_backend(b->net)->ops->real;
+    for (int i = 0; i < b->n_buckets; i++) {
+        const bucket *it = &b->bucket[i];
+        if (it->stats) continue;
+        NT_TRY(nt_comm_all_gather(b->comm, (char *)arena + it->begin * b->real_bytes, it->end - it->begin,
+                                  real));
+    }
+    NT_TRY(nt_comm_wait(b->comm));
+    return NT_OK;
+}
+
+/* The part of a slot whose sums this rank has: all of it, unless they are sharded. */
+static nt_span summed_part(const nt_buckets *b, const nt_slot *slot)
+{
+    nt_span part = {slot->offset, slot->offset + slot->n_elems};
+    for (int i = 0; b->sharded && i < b->n_buckets; i++) {
+        if (b->bucket[i].stats || slot->offset < b->bucket[i].begin || slot->offset >= b->bucket[i].end)
+            continue;
+        nt_span own = nt_buckets_own(b, i);
+        if (own.begin > part.begin) part.begin = own.begin;
+        if (own.end < part.end) part.end = own.end;
+    }
+    return part;
+}
+
 /* Sum of squares of a slot's gradient; *sum lies in backend memory. */
 static nt_status measure_slot(nt_buckets *b, int index, double *sum, double *out)
 {
-    const nt_slot *slot = nt_net_get_slot(b->net, index);
-    if (nt_net_used_up(b->net, index, out)) return NT_OK;
+    const nt_span part = summed_part(b, nt_net_get_slot(b->net, index));
+    if (part.begin >= part.end || nt_net_used_up(b->net, index, out)) return NT_OK;
     nt_backend *backend = nt_net_backend(b->net);
     NT_TRY(nt_backend_zero(backend, sum, sizeof *sum));
-    NT_TRY(nt_backend_sum_squares(backend, sum, grad_at(b, slot->offset), slot->n_elems));
+    NT_TRY(nt_backend_sum_squares(backend, sum, grad_at(b, part.begin), part.end - part.begin));
     NT_TRY(nt_backend_download(backend, out, sum, sizeof *out));
     NT_TRY(nt_backend_sync(backend));
     return NT_OK;
 }
 
+/* The first slot that is not finite here; the number of slots if all are finite. */
+static nt_status find_bad(nt_buckets *b, double *sum, int *first)
+{
+    const int n = nt_net_n_slots(b->net);
+    for (*first = 0; *first < n; (*first)++) {
+        double value = 0;
+        NT_TRY(measure_slot(b, *first, sum, &value));
+        if (!isfinite(value)) break;
+    }
+    return NT_OK;
+}
+
 nt_status nt_buckets_blame(nt_buckets *b, const char **name)
 {
+    const int n = nt_net_n_slots(b->net);
     void *sum;
-    nt_status status = NT_OK;
+    int mine = n;
     *name = NULL;
     NT_TRY(nt_backend_alloc(nt_net_backend(b->net), &sum, sizeof(double)));
-    for (int i = 0; i < nt_net_n_slots(b->net) && !*name && status == NT_OK; i++) {
-        double value = 0;
-        status = measure_slot(b, i, sum, &value);
-        if (!isfinite(value)) *name = nt_net_get_slot(b->net, i)->name;
-    }
+    nt_status status = find_bad(b, sum, &mine);
     nt_backend_free(nt_net_backend(b->net), sum, sizeof(double));
     NT_TRY(status);
+    double first = mine;
+    if (b->sharded) NT_TRY(nt_comm_host_reduce(b->comm, &first, 1, NT_REDUCE_MIN));
+    if ((int)first < n) *name = nt_net_get_slot(b->net, (int)first)->name;
     return NT_OK;
 }
 
@@ -254,6 +340,16 @@ double nt_buckets_take_seconds(nt_buckets *b)
     double seconds = b->seconds;
     b->seconds = 0;
     return seconds;
+}
+
+nt_net *nt_buckets_net(const nt_buckets *b)
+{
+    return b->net;
+}
+
+nt_comm *nt_buckets_comm(const nt_buckets *b)
+{
+    return b->comm;
 }
 
 int nt_buckets_count(const nt_buckets *b)

@@ -34,6 +34,7 @@ struct nt_stepper {
     nt_backend *backend;
     nt_buckets *buckets;
     nt_step_options options;
+    bool sharded;                         /* optimizer state: this rank updates its parts only */
     bool early;                           /* update bucket by bucket */
     bool late;                            /* results are taken one step late */
     bool records;                         /* the device may replay */
@@ -92,7 +93,9 @@ nt_status nt_stepper_create(nt_stepper **out, nt_net *net, nt_comm *comm, double
     s->options = *options;
     s->pending = -1;
     bool host = s->backend->ops->host_memory;
-    s->early = host && options->nan_policy == NT_NAN_ABORT && options->clip_norm <= 0;
+    s->sharded = nt_net_n_shards(net) > 1;
+    s->early = host && options->nan_policy == NT_NAN_ABORT && options->clip_norm <= 0 &&
+               !(s->sharded && nt_net_n_ratio_sums(net) > 0);
     s->late = !host && !s->backend->options.debug_sync;
     nt_status status = check_sync(s);
     if (status == NT_OK) status = choose_recording(s);
@@ -188,12 +191,16 @@ static nt_status run_backward(nt_stepper *s, const nt_pass *pass, bool last, nt_
     return NT_OK;
 }
 
-/* A loss stays local, but whether all of them are finite is for all to know. */
+/* A loss stays local, but whether all of them are finite is for all to know. So is the norm where a rank has
+ * measured its parts only; of statistics, which all have measured, it only counts whether they are finite. */
 static nt_status check_losses(nt_stepper *s)
 {
+    int n = 1;
+    double *sums = nt_net_loss_check(s->net);
     if (s->comm->size == 1) return NT_OK;
+    if (s->sharded) sums = nt_net_squares(s->net, &n);
     nt_phase_wait("loss check");
-    NT_TRY(nt_comm_all_reduce(s->comm, nt_net_loss_check(s->net), 1, NT_F64));
+    NT_TRY(nt_comm_all_reduce(s->comm, sums, n, NT_F64));
     NT_TRY(nt_comm_wait(s->comm));
     return NT_OK;
 }
@@ -302,15 +309,42 @@ static nt_status compute_gradients(nt_stepper *s, const nt_batch *micro, int n_m
     return NT_OK;
 }
 
+/* As nt_net_update, but norms of tensors are sums over the ranks that have parts of them. */
+static nt_status update_parts(nt_stepper *s)
+{
+    const int64_t n = nt_net_n_elems(s->net);
+    const int n_sums = nt_net_n_ratio_sums(s->net);
+    NT_TRY(nt_net_measure_ratios(s->net, &s->step, 0, n));
+    if (n_sums > 0) {
+        NT_TRY(nt_comm_all_reduce(s->comm, nt_net_ratio_sums(s->net), n_sums, NT_F64));
+        NT_TRY(nt_comm_wait(s->comm));
+    }
+    NT_TRY(nt_net_make_ratios(s->net, &s->step));
+    NT_TRY(nt_net_update_range(s->net, &s->step, 0, n));
+    NT_TRY(nt_net_update_stats(s->net, &s->step));
+    return NT_OK;
+}
+
+/* Every rank's parts to all. */
+static nt_status gather_params(nt_stepper *s)
+{
+    nt_phase_wait("all-gather");
+    NT_TRY(nt_buckets_gather(s->buckets, nt_net_params(s->net)));
+    nt_phase_enter("update");
+    return NT_OK;
+}
+
 /* The update of everything, where it had to wait for the verdict; the verdict may be not to do it. */
 static nt_status update(nt_stepper *s, nt_step_result *r)
 {
     nt_phase_enter("update");
     NT_TRY(fault_error("step.update", nt_fault_point("step.update")));
-    if (s->early) return NT_OK;
     double start = nt_clock_s();
-    s->step.scale = &nt_net_report(s->net)->scale;
-    NT_TRY(nt_net_update(s->net, &s->step));
+    if (!s->early) {
+        s->step.scale = &nt_net_report(s->net)->scale;
+        NT_TRY(s->sharded ? update_parts(s) : nt_net_update(s->net, &s->step));
+    }
+    if (s->sharded) NT_TRY(gather_params(s));
     r->times.update_s += nt_clock_s() - start;
     return NT_OK;
 }

@@ -33,6 +33,7 @@ static nt_status pretend_ranks(nt_session *session, int64_t n_ranks)
     NT_CHECK(n_ranks <= session->data->batch, NT_ERR_CONFIG,
              "the global batch of %lld has less than one sample for each of %lld ranks",
              (long long)session->data->batch, (long long)n_ranks);
+    session->planned_ranks = (int)n_ranks;
     session->train_feed->size = (int)n_ranks;
     if (session->valid_feed) session->valid_feed->size = (int)n_ranks;
     return NT_OK;
@@ -40,19 +41,25 @@ static nt_status pretend_ranks(nt_session *session, int64_t n_ranks)
 
 /* Buckets are planned by the number of ranks alone, so a copy of the communicator that says another number
  * will do. */
-static nt_status print_plan(nt_session *session, int64_t n_ranks)
+typedef struct plan {
+    nt_comm comm;
+    nt_buckets *buckets;
+} plan;
+
+static nt_status plan_buckets(plan *p, const nt_session *session)
 {
-    nt_buckets *buckets = NULL;
-    nt_comm planned = *session->comm;
-    if (n_ranks > 0) planned.size = (int)n_ranks;
-    NT_TRY(nt_buckets_create(&buckets, session->net, &planned, session->run->bucket_mb, NULL, NULL));
-    if (nt_session_is_root(session)) {
-        nt_model_print(session->model, stdout);
-        nt_summary(session, buckets, print_line);
-        printf("the configuration is good\n");
-    }
-    nt_buckets_destroy(buckets);
+    p->comm = *session->comm;
+    if (session->planned_ranks > 0) p->comm.size = session->planned_ranks;
+    NT_TRY(nt_buckets_create(&p->buckets, session->net, &p->comm, session->run->bucket_mb, NULL, NULL));
     return NT_OK;
+}
+
+static void print_plan(const nt_session *session, const plan *p)
+{
+    if (!nt_session_is_root(session)) return;
+    nt_model_print(session->model, stdout);
+    nt_summary(session, p->buckets, print_line);
+    printf("the configuration is good\n");
 }
 
 /* Only rank 0 writes, so only its view of the folder counts. */
@@ -63,12 +70,13 @@ static nt_status check_folder(const nt_session *session)
 }
 
 /* The net as the run would begin with it. */
-static nt_status build_and_load(nt_session *session)
+static nt_status build_and_load(nt_session *session, plan *p)
 {
     nt_resume resume;
     nt_status status = nt_resume_find(session, &resume);
     if (status == NT_OK) status = nt_session_build(session, true, resume.tuning_text);
-    if (status == NT_OK) status = nt_resume_load(session, &resume, true);
+    if (status == NT_OK) status = nt_session_agree(session, plan_buckets(p, session));
+    if (status == NT_OK) status = nt_resume_load(session, &resume, p->buckets);
     if (status == NT_OK && resume.found)
         nt_info("the run would go on from checkpoint '%s' after step %lld", resume.path,
                 (long long)resume.position.step);
@@ -97,9 +105,11 @@ static nt_status check_run(nt_session *session, int argc, char **argv)
     }
     NT_TRY(nt_session_open_backend_or_cpu(session));
     if (n_ranks > 0) NT_TRY(nt_session_agree(session, pretend_ranks(session, n_ranks)));
-    NT_TRY(build_and_load(session));
-    NT_TRY(nt_session_agree(session, print_plan(session, n_ranks)));
-    return NT_OK;
+    plan p = {.buckets = NULL};
+    nt_status status = build_and_load(session, &p);
+    if (status == NT_OK) print_plan(session, &p);
+    nt_buckets_destroy(p.buckets);
+    return status;
 }
 
 const nt_command nt_cmd_check = {

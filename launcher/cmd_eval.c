@@ -115,7 +115,7 @@ static nt_status eval_with(nt_session *s, nt_resume *used, bool valid, bool json
     NT_TRY(nt_session_open_backend(s));
     NT_TRY(nt_resume_find_for_use(s, s->args.n_words > 1 ? s->args.word[1] : NULL, used));
     NT_TRY(nt_session_build(s, false, used->tuning_text));
-    NT_TRY(nt_resume_load(s, used, false));
+    NT_TRY(nt_resume_load(s, used, NULL));
     NT_TRY(evaluate(s, used, json));
     return NT_OK;
 }

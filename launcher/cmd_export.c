@@ -64,7 +64,7 @@ static nt_status export(nt_session *s, const char *checkpoint, bool force, nt_re
     NT_TRY(nt_session_open_backend_or_cpu(s));
     NT_TRY(nt_resume_find_for_use(s, checkpoint, used));
     NT_TRY(nt_session_build(s, false, used->tuning_text));
-    NT_TRY(nt_resume_load(s, used, false));
+    NT_TRY(nt_resume_load(s, used, NULL));
     NT_TRY(nt_session_agree(s, write_output(s, to, path, used)));
     return NT_OK;
 }

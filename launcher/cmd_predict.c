@@ -216,7 +216,7 @@ static nt_status predict(predictor *p)
     NT_TRY(nt_session_open_backend(s));
     NT_TRY(nt_resume_find_for_use(s, p->checkpoint, &p->used));
     NT_TRY(nt_session_build(s, false, p->used.tuning_text));
-    NT_TRY(nt_resume_load(s, &p->used, false));
+    NT_TRY(nt_resume_load(s, &p->used, NULL));
     NT_TRY(nt_session_agree(s, allocate(p)));
     NT_TRY(nt_session_agree(s, create_output(p)));
     NT_TRY(predict_all(p));

@@ -95,7 +95,7 @@ static nt_status evaluate(report *r)
     NT_TRY(nt_session_open_backend_or_cpu(s));
     NT_TRY(nt_resume_find_for_use(s, r->checkpoint, &r->used));
     NT_TRY(nt_session_build(s, false, r->used.tuning_text));
-    NT_TRY(nt_resume_load(s, &r->used, false));
+    NT_TRY(nt_resume_load(s, &r->used, NULL));
     NT_TRY(examine(r));
     return NT_OK;
 }

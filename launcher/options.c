@@ -42,6 +42,10 @@ static const nt_option run_table[] = {
     {"sync_batchnorm", NT_OPTION_BOOL, AT(sync_batchnorm), .def = "no",
      .help = "batchnorm normalises with the statistics of all ranks' parts together, as one rank with the "
              "whole batch would; two small collectives a layer and step"},
+    {"zero", NT_OPTION_INT, AT(zero), .def = "0", .min = 0, .max = 1, .flags = NT_OPTION_FREE,
+     .help =
+         "1: each rank keeps and updates its part of the optimizer's state only (ZeRO stage 1), which saves "
+         "memory; checkpoints are the same files"},
     {"bucket_mb", NT_OPTION_FLOAT, AT(bucket_mb), .def = "4", .min = NT_ABOVE_ZERO, .max = 4096,
      .flags = NT_OPTION_FREE, .help = "megabytes of gradient reduced at a time"},
     {"nan_policy", NT_OPTION_ENUM, AT(nan_policy), .def = "abort", .choices = nan_policies,
@@ -82,6 +86,10 @@ static nt_status check(const nt_config *config, const void *values)
             config, "run", "cuda_graph",
             "run.cuda_graph = yes and run.debug_sync = yes exclude each other: a graph is one "
             "launch");
+    if (o->zero > 0 && o->wire == NT_WIRE_BF16)
+        return nt_config_fail(config, "run", "zero",
+                              "run.zero = 1 and run.wire = bf16 exclude each other: sums of parts travel as "
+                              "float32");
     return NT_OK;
 }
 

@@ -17,6 +17,7 @@ typedef struct nt_run_options { /* [run] */
     double bucket_mb;   /* of the gradient buckets in the middle */
     int nan_policy;     /* nt_nan_policy */
     bool sync_batchnorm;
+    int64_t zero;           /* 1: optimizer state in shards */
     int64_t log_every;      /* steps between rows and lines */
     nt_interval validate;   /* between evaluations of the valid part */
     double watchdog_s;      /* seconds without progress; 0: off */

@@ -5,6 +5,7 @@
 #include "core/log.h"
 #include "core/phase.h"
 #include "core/weights.h"
+#include "dist/shard.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -249,19 +250,38 @@ static nt_status load_on_root(nt_session *session, const nt_resume *resume, bool
     return NT_OK;
 }
 
-nt_status nt_resume_load(nt_session *session, const nt_resume *resume, bool with_state)
+/* Rank 0's optimizer state to all, or to each its shard. */
+static nt_status spread_state(nt_session *session, const nt_buckets *buckets, size_t n_bytes)
+{
+    nt_comm *comm = session->comm;
+    NT_TRY(nt_shard_scatter(buckets));
+    for (int i = 0; !nt_buckets_sharded(buckets) && i < nt_optim_n_states(session->optim); i++)
+        NT_TRY(nt_comm_broadcast(comm, nt_net_state(session->net, i), n_bytes, 0));
+    return NT_OK;
+}
+
+static nt_status load(nt_session *session, const nt_resume *resume, const nt_buckets *buckets)
 {
     nt_comm *comm = session->comm;
     nt_net *net = session->net;
-    if (!resume->found && !resume->weights) return NT_OK;
     nt_phase_enter("resume");
-    NT_TRY(nt_session_agree(session, comm->rank == 0 ? load_on_root(session, resume, with_state) : NT_OK));
+    if (buckets) NT_TRY(nt_session_agree(session, nt_shard_open(buckets)));
+    nt_status mine = comm->rank == 0 ? load_on_root(session, resume, buckets != NULL) : NT_OK;
+    NT_TRY(nt_session_agree(session, mine));
     nt_phase_wait("resume");
     size_t n_bytes = (size_t)nt_net_n_elems(net) * nt_dtype_bytes(session->backend->ops->real);
     NT_TRY(nt_comm_broadcast(comm, nt_net_params(net), n_bytes, 0));
-    for (int i = 0; with_state && !resume->weights && i < nt_optim_n_states(session->optim); i++)
-        NT_TRY(nt_comm_broadcast(comm, nt_net_state(net, i), n_bytes, 0));
+    if (buckets && !resume->weights) NT_TRY(spread_state(session, buckets, n_bytes));
     NT_TRY(nt_comm_wait(comm));
+    return NT_OK;
+}
+
+nt_status nt_resume_load(nt_session *session, const nt_resume *resume, const nt_buckets *buckets)
+{
+    if (!resume->found && !resume->weights) return NT_OK;
+    nt_status status = load(session, resume, buckets);
+    if (buckets) nt_shard_close(buckets);
+    NT_TRY(status);
     return NT_OK;
 }
 

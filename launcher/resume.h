@@ -6,6 +6,7 @@
 #ifndef NT_LAUNCHER_RESUME_H
 #define NT_LAUNCHER_RESUME_H
 
+#include "dist/bucket.h"
 #include "launcher/folder.h"
 #include "launcher/session.h"
 
@@ -32,8 +33,9 @@ NT_MUST nt_status nt_resume_find(nt_session *session, nt_resume *out);
  * of the run folder. Options may differ; the weights have to fit. NT_ERR_NO_INPUT if there is none. */
 NT_MUST nt_status nt_resume_find_for_use(nt_session *session, const char *path, nt_resume *out);
 
-/* Collective: into the session's net, on every rank. Does nothing if there is nothing to load. */
-NT_MUST nt_status nt_resume_load(nt_session *session, const nt_resume *resume, bool with_state);
+/* Collective: into the session's net, on every rank. Does nothing if there is nothing to load. buckets: how
+ * the optimizer's state is sharded, if it is; NULL: weights only, no state. */
+NT_MUST nt_status nt_resume_load(nt_session *session, const nt_resume *resume, const nt_buckets *buckets);
 
 /* Whether a position is one that a run over `batches` batches an epoch can have. NT_ERR_CHECKPOINT. */
 NT_MUST nt_status nt_position_check(const nt_position *position, int64_t batches);

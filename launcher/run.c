@@ -16,6 +16,7 @@
 #include "core/log.h"
 #include "core/phase.h"
 #include "core/schedule.h"
+#include "dist/shard.h"
 #include "dist/step.h"
 #include "launcher/console.h"
 #include "launcher/evaluate.h"
@@ -81,13 +82,26 @@ static bool is_last_save(const run *r)
     return r->stop || r->position.step >= r->n_steps;
 }
 
+/* Rank 0 gets all of the optimizer's state, where it is in shards, until nt_shard_close. */
+static nt_status collect_state(run *r)
+{
+    const nt_buckets *buckets = nt_stepper_buckets(r->stepper);
+    NT_TRY(nt_session_agree(r->session, nt_shard_open(buckets)));
+    nt_phase_wait("collecting the state");
+    NT_TRY(nt_shard_gather(buckets));
+    return NT_OK;
+}
+
 /* All ranks learn how rank 0's writing went and act alike. */
 static nt_status save(run *r)
 {
     nt_session *s = r->session;
     nt_phase_enter("checkpoint");
+    NT_TRY(collect_state(r));
+    nt_phase_enter("checkpoint");
     nt_fault_point("run.checkpoint");
     nt_status status = nt_session_agree(s, is_root(r) ? write_checkpoint(r) : NT_OK);
+    nt_shard_close(nt_stepper_buckets(r->stepper));
     r->saved_s = nt_clock_s();
     r->save_due = false;
     if (status == NT_OK)
@@ -366,7 +380,8 @@ static nt_status open_stepper(run *r)
                                .clip_norm = s->optim->clip_norm,
                                .sync_batchnorm = s->run->sync_batchnorm};
     NT_TRY(nt_stepper_create(&r->stepper, s->net, s->comm, s->run->bucket_mb, &options));
-    NT_TRY(nt_replicas_create(&r->replicas, s->net, s->comm, nt_optim_n_states(s->optim)));
+    int n_states = nt_net_n_shards(s->net) > 1 ? 0 : nt_optim_n_states(s->optim); /* shards are no replicas */
+    NT_TRY(nt_replicas_create(&r->replicas, s->net, s->comm, n_states));
     return NT_OK;
 }
 
@@ -400,7 +415,7 @@ static nt_status set_up(run *r)
     NT_TRY(nt_session_build(s, true, r->resume.tuning_text));
     NT_TRY(nt_session_agree(s, open_stepper(r)));
     r->position = r->resume.position;
-    NT_TRY(nt_resume_load(s, &r->resume, true));
+    NT_TRY(nt_resume_load(s, &r->resume, nt_stepper_buckets(r->stepper)));
     NT_TRY(nt_session_agree(s, open_records(r)));
     return NT_OK;
 }
@@ -410,6 +425,7 @@ static nt_status set_up(run *r)
 static nt_status say_done(run *r)
 {
     char digest[33], took[32], result[160] = "";
+    NT_TRY(collect_state(r));
     if (!is_root(r)) return NT_OK;
     NT_TRY(nt_checkpoint_digest(r->session->net, digest));
     nt_console_duration(took, sizeof took, nt_clock_s() - r->began_s);
@@ -459,6 +475,7 @@ static nt_status run_steps(run *r)
 static void close_run(run *r)
 {
     nt_feed_stop(r->session->train_feed);
+    if (r->stepper) nt_shard_close(nt_stepper_buckets(r->stepper));
     nt_stepper_destroy(r->stepper);
     nt_replicas_destroy(r->replicas);
     nt_metrics_close(r->report.metrics);

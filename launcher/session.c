@@ -184,7 +184,9 @@ static nt_status make_net(nt_session *session, bool for_training, bool may_time,
 {
     NT_TRY(nt_tuning_create(&session->tuning, may_time));
     if (tuning_text) NT_TRY(nt_tuning_parse(session->tuning, tuning_text));
+    const int n_ranks = session->planned_ranks > 0 ? session->planned_ranks : session->comm->size;
     nt_net_options options = {.seed = (uint64_t)session->run->seed,
+                              .n_shards = session->run->zero > 0 && for_training ? n_ranks : 1,
                               .tuning = session->tuning,
                               .optim = for_training ? session->optim : NULL};
     NT_TRY(nt_net_create(&session->net, session->model, session->backend, &options));

@@ -43,6 +43,7 @@ typedef struct nt_session {
     nt_tuning *tuning;
     nt_net *net;
     nt_feed *train_feed, *valid_feed;
+    int planned_ranks; /* `check` plans for so many; 0: as many as there are */
 } nt_session;
 
 /* Starts the communicator and takes the command line apart (launcher/args.h) into session->args. */

@@ -53,12 +53,18 @@ static void say_memory(const nt_session *s, line_fn line)
 {
     char planned[32], naive[32], params[32], grads[32], state[32], scratch[32];
     nt_net_memory memory = nt_net_get_memory(s->net);
+    char shards[128] = "", whole[32], saved[32];
+    int n = nt_net_n_shards(s->net);
+    if (n > 1)
+        snprintf(shards, sizeof shards, " (1 of %d shards of %s: %s saved)", n,
+                 size_text(whole, (double)memory.state_whole),
+                 size_text(saved, (double)(memory.state_whole - memory.state)));
     say(line,
-        "memory a rank: activations %s (%s without reuse), parameters %s, gradients %s, optimizer %s, "
+        "memory a rank: activations %s (%s without reuse), parameters %s, gradients %s, optimizer %s%s, "
         "scratch %s",
         size_text(planned, (double)memory.activations), size_text(naive, (double)memory.activations_naive),
         size_text(params, (double)memory.params), size_text(grads, (double)memory.grads),
-        size_text(state, (double)memory.state), size_text(scratch, (double)memory.scratch));
+        size_text(state, (double)memory.state), shards, size_text(scratch, (double)memory.scratch));
 }
 
 static void say_buckets(const nt_session *s, const nt_buckets *buckets, line_fn line)

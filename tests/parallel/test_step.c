@@ -5,6 +5,7 @@
  * differs by a few 1e-7 relative, and 12 smooth steps do not amplify that by more than ten: 1e-5. In ref64
  * the same argument gives 1e-14; 1e-12 leaves room and still excludes every formula that is only nearly
  * right. */
+#include "dist/shard.h"
 #include "parallel.h"
 #include "toy.h"
 
@@ -508,7 +509,7 @@ static void fault_93_nan_ends_the_step_on_all_ranks(nt_comm *comm)
         double loss;
         nt_status status = toy_step(&job, 0, &result, &loss);
         EXPECT(comm, status == NT_ERR_NAN, "status %d", (int)status);
-        EXPECT(comm, strncmp(nt_error_last()->message, "step 0: the gradient of out.", 28) == 0,
+        EXPECT(comm, strncmp(nt_error_last()->message, "step 1: the gradient of out.", 28) == 0,
                "message '%s'", nt_error_last()->message);
         EXPECT_OK(comm, nt_comm_same(comm, nt_error_last()->message, strlen(nt_error_last()->message),
                                      "the message"));
@@ -554,6 +555,165 @@ static void fault_93_broken_weight_of_one_rank(nt_comm *comm)
     toy_destroy(&job);
 }
 
+static const struct optimizer {
+    const char *lines;
+    double lr;
+    bool norms; /* of whole tensors */
+} optimizers[] = {
+    {"type = sgd\nmomentum = 0.9\nnesterov = yes\nweight_decay = 0.01\n", 0.05, false},
+    {"type = adam\n", 0.005, false},
+    {"type = adamw\nclip_value = 0.01\n", 0.005, false},
+    {"type = rmsprop\ncentered = yes\nmomentum = 0.9\n", 0.001, false},
+    {"type = adagrad\n", 0.01, false},
+    {"type = lion\n", 0.001, false},
+    {"type = lars\n", 1, true},
+    {"type = lamb\n", 0.01, true},
+};
+
+/* All of an unsharded state as nt_shard_gather lays it out. */
+static void read_state(nt_comm *comm, toy *t, int index, float *out)
+{
+    for (int s = 0; s < nt_net_n_slots(t->net); s++) {
+        const nt_slot *slot = nt_net_get_slot(t->net, s);
+        if (slot->role == NT_PARAM_STAT) continue;
+        EXPECT_OK(comm, nt_net_read(t->net, s, index, out));
+        out += nt_shape_elems(slot->tensor.shape);
+    }
+}
+
+/* Largest difference of all parameters and of state array `index` (rank 0's), relative to the largest value;
+ * *same: not a bit differs. */
+static double shard_distance(nt_comm *comm, int index, bool *same)
+{
+    static float a[1 << 16], b[1 << 16];
+    double most = 0, apart = 0;
+    int64_t n = 0;
+    for (int s = 0; s < nt_net_n_slots(job.net); s++) {
+        EXPECT_OK(comm, nt_net_read(job.net, s, NT_ARRAY_PARAM, a + n));
+        EXPECT_OK(comm, nt_net_read(reference.net, s, NT_ARRAY_PARAM, b + n));
+        n += nt_shape_elems(nt_net_get_slot(job.net, s)->tensor.shape);
+    }
+    if (index >= 0 && comm->rank == 0) {
+        read_state(comm, &job, index, a + n);
+        read_state(comm, &reference, index, b + n);
+        n += nt_net_whole_elems(job.net);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        apart = fmax(apart, fabs((double)a[i] - (double)b[i]));
+        most = fmax(most, fabs((double)b[i]));
+    }
+    *same = memcmp(a, b, (size_t)n * sizeof *a) == 0;
+    return apart / most;
+}
+
+/* The same job with its state in shards and without. Two ranks add two numbers in either order: the same
+ * bits, but for clipping and ratios, whose norms are then added up in another order. More ranks: MPI sums in
+ * another order when it reduces and scatters than when it reduces for all, and a rule that divides by the
+ * size of a gradient, or takes its sign, makes much of a rounding error where that is small: compared in
+ * double. */
+static void compare_with_whole_state(nt_comm *comm, toy_options options, double tolerance, bool bits)
+{
+    bool same;
+    EXPECT_OK(comm, toy_create(&reference, comm, &options));
+    nt_comm_detach(comm);
+    options.zero = true;
+    EXPECT_OK(comm, toy_create(&job, comm, &options));
+    const nt_buckets *buckets = nt_stepper_buckets(job.stepper);
+    for (int64_t step = 0; step < N_STEPS; step++) {
+        nt_step_result got, want;
+        double loss, wanted_loss;
+        if (comm->backend != job.backend) EXPECT_OK(comm, nt_comm_attach(comm, job.backend));
+        EXPECT_OK(comm, toy_step(&job, step, &got, &loss));
+        EXPECT_OK(comm, nt_comm_attach(comm, reference.backend));
+        EXPECT_OK(comm, toy_step(&reference, step, &want, &wanted_loss));
+        expect_close(comm, loss, wanted_loss, tolerance, "loss of step", step);
+        expect_close(comm, got.grad_norm, want.grad_norm, tolerance, "norm of step", step);
+    }
+    EXPECT_OK(comm, nt_comm_attach(comm, job.backend));
+    EXPECT_OK(comm, nt_shard_open(buckets));
+    EXPECT_OK(comm, nt_shard_gather(buckets));
+    for (int i = 0; i < NT_MAX_STATES && nt_net_state(job.net, i); i++) {
+        double apart = shard_distance(comm, i, &same);
+        EXPECT(comm, apart <= tolerance, "weights or state %d differ by %g relative", i, apart);
+        EXPECT(comm, !bits || same, "weights or state %d have other bits", i);
+    }
+    EXPECT_OK(comm, nt_comm_same(comm, nt_net_params(job.net), params_bytes(&job), "the replica"));
+    nt_shard_close(buckets);
+    nt_net_memory memory = nt_net_get_memory(job.net);
+    EXPECT(comm, memory.state * (size_t)comm->size <= memory.state_whole && memory.state_whole > 0,
+           "%zu bytes of %zu", memory.state, memory.state_whole);
+    toy_destroy(&job);
+    toy_destroy(&reference);
+}
+
+static void test_zero_is_the_whole_state(nt_comm *comm)
+{
+    for (size_t i = 0; i < sizeof optimizers / sizeof *optimizers; i++) {
+        toy_options options = {.backend = "ref64",
+                               .optimizer = optimizers[i].lines,
+                               .lr = optimizers[i].lr,
+                               .sync = i % 2 == 0,
+                               .sync_off = true,
+                               .pieces = 2,
+                               .nan_sample = -1,
+                               .bucket_mb = 0.001};
+        compare_with_whole_state(comm, options, 1e-6, comm->size <= 2 && !optimizers[i].norms);
+        options.clip_norm = 0.1;
+        compare_with_whole_state(comm, options, 1e-6, false);
+        options.clip_norm = 0;
+        options.backend = "cpu";
+        if (comm->size <= 2 && !optimizers[i].norms) compare_with_whole_state(comm, options, 1e-6, true);
+        options.sync = false; /* a batchnorm of one sample divides rounding errors by sqrt(eps) */
+        if (i == 0) compare_with_whole_state(comm, options, 1e-5, comm->size <= 2);
+    }
+}
+
+/* Rank 0's state goes to the shards and comes back. */
+static void test_shards_scatter_and_gather(nt_comm *comm)
+{
+    toy_options options = {.backend = "cpu",
+                           .optimizer = "type = adam\n",
+                           .sync = true,
+                           .zero = true,
+                           .pieces = 1,
+                           .nan_sample = -1,
+                           .bucket_mb = 0.001};
+    EXPECT_OK(comm, toy_create(&job, comm, &options));
+    const nt_buckets *buckets = nt_stepper_buckets(job.stepper);
+    EXPECT_OK(comm, nt_shard_open(buckets));
+    const bool root = comm->rank == 0 && comm->size > 1;
+    const int64_t n = nt_net_whole_elems(job.net);
+    for (int i = 0; root && i < 2; i++)
+        for (int64_t k = 0; k < n; k++)
+            nt_net_whole_state(job.net, i)[k] = (float)(k + i * n + 1);
+    EXPECT_OK(comm, nt_shard_scatter(buckets));
+    nt_shard_close(buckets);
+    EXPECT_OK(comm, nt_shard_open(buckets));
+    EXPECT_OK(comm, nt_shard_gather(buckets));
+    for (int i = 0; root && i < 2; i++)
+        for (int64_t k = 0; k < n; k++)
+            EXPECT(comm, nt_net_whole_state(job.net, i)[k] == (float)(k + i * n + 1),
+                   "state %d, element %lld", i, (long long)k);
+    nt_shard_close(buckets);
+    toy_destroy(&job);
+}
+
+/* A NaN in the sums of one rank's part: all ranks name the same layer. */
+static void fault_93_nan_in_one_shard(nt_comm *comm)
+{
+    toy_options options = {
+        .backend = "ref", .zero = true, .pieces = 2, .nan_sample = 5, .bucket_mb = 0.001, .clip_norm = 1};
+    EXPECT_OK(comm, toy_create(&job, comm, &options));
+    nt_step_result result;
+    double loss;
+    EXPECT(comm, toy_step(&job, 0, &result, &loss) == NT_ERR_NAN, "the NaN went unseen");
+    EXPECT_OK(comm,
+              nt_comm_same(comm, nt_error_last()->message, strlen(nt_error_last()->message), "the message"));
+    EXPECT(comm, strstr(nt_error_last()->message, "the gradient of out."), "'%s'", nt_error_last()->message);
+    nt_error_clear();
+    toy_destroy(&job);
+}
+
 int main(void)
 {
     static const parallel_test tests[] = {
@@ -565,6 +725,9 @@ int main(void)
         {"running_statistics_are_global", test_running_statistics_are_global},
         {"running_statistics_by_hand", test_running_statistics_by_hand},
         {"sync_batchnorm_is_one_rank", test_sync_batchnorm_is_one_rank},
+        {"zero_is_the_whole_state", test_zero_is_the_whole_state},
+        {"shards_scatter_and_gather", test_shards_scatter_and_gather},
+        {"fault_93_nan_in_one_shard", fault_93_nan_in_one_shard},
         {"batchnorm_replicas_stay_equal", test_batchnorm_replicas_stay_equal},
         {"fault_96_two_runs_end_with_the_same_bits", fault_96_two_runs_end_with_the_same_bits},
         {"buckets_tile_the_arena", test_buckets_tile_the_arena},

@@ -81,8 +81,10 @@ static nt_status create_net(toy *t)
     nt_backend_options backend_options = {.threads = 1};
     NT_TRY(nt_backend_create(&t->backend, t->options.backend, &backend_options));
     NT_TRY(nt_tuning_create(&t->tuning, false));
-    nt_net_options options = {
-        .seed = 11, .tuning = t->tuning, .optim = nt_config_section(t->config, &nt_optim_section)};
+    nt_net_options options = {.n_shards = t->options.zero ? t->comm->size : 1,
+                              .seed = 11,
+                              .tuning = t->tuning,
+                              .optim = nt_config_section(t->config, &nt_optim_section)};
     NT_TRY(nt_net_create(&t->net, t->model, t->backend, &options));
     for (int64_t n = 1; n <= TOY_BATCH; n++)
         NT_TRY(nt_net_want(t->net, NT_MODE_TRAIN, n));
@@ -151,7 +153,8 @@ nt_status toy_run(toy *t, int64_t step, nt_step_result *result)
         bool joint = t->options.sync && !t->options.sync_off && i < global_n; /* all ranks have this piece */
         if (piece.n > 0 || joint) micro[n_micro++] = piece;
     }
-    NT_TRY(nt_stepper_run(t->stepper, micro, n_micro, global_n, 0.1, step, result));
+    NT_TRY(nt_stepper_run(t->stepper, micro, n_micro, global_n, t->options.lr > 0 ? t->options.lr : 0.1, step,
+                          result));
     return NT_OK;
 }
 

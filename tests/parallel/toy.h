@@ -16,10 +16,12 @@ typedef struct toy_options {
     const char *loss;      /* lines of [loss], or NULL */
     bool batchnorm;        /* else a model whose samples do not know of each other */
     bool sync;             /* a deeper model with batchnorm everywhere, statistics over all ranks */
+    bool zero;             /* the optimizer's state in shards */
     bool sync_off;         /* that model without */
     const char *optimizer; /* lines of [optimizer], or NULL: the model's own */
     int pieces;            /* a slice is cut into up to so many (gradient accumulation) */
     double clip_norm;      /* 0: none */
+    double lr;             /* 0: 0.1 */
     double bucket_mb;      /* 0: 1 */
     nt_nan_policy nan_policy;
     int64_t nan_sample; /* this sample's first value is a NaN; -1: none */
