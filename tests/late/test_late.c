@@ -110,7 +110,7 @@ static void expect_nan_in_step_0(nt_comm *comm, nt_status status)
 {
     const char *message = nt_error_last()->message;
     EXPECT(comm, status == NT_ERR_NAN, "status %d", (int)status);
-    EXPECT(comm, strncmp(message, "step 0: ", 8) == 0, "message '%s'", message);
+    EXPECT(comm, strncmp(message, "step 1: ", 8) == 0, "message '%s'", message);
     EXPECT_OK(comm, nt_comm_same(comm, message, strlen(message), "the message"));
     nt_error_clear();
 }
