@@ -108,10 +108,12 @@ static void each_strip(const nt_op *op, strip_fn fn)
     nt_cpu_each(nt_cpu_of(op), p->in.images * p->in.groups, nt_cpu_stored(&op->x[0]), run_strip, &j);
 }
 
-static void clear_dx(const nt_op *op)
+static void each_strip_backward(const nt_op *op, strip_fn fn)
 {
     const pool *p = op->state;
+    if (!op->need_dx[0]) return;
     if (!p->window.covers) memset(op->dx[0].data, 0, op->x[0].n_bytes);
+    each_strip(op, fn);
 }
 
 /* ---- max_pool ---- */
@@ -152,9 +154,7 @@ static void max_backward_strip(const nt_op *op, const nt_vec_window *w, int64_t 
 static nt_status max_backward(nt_op *op, const nt_pass *pass)
 {
     (void)pass;
-    if (!op->need_dx[0]) return NT_OK;
-    clear_dx(op);
-    each_strip(op, max_backward_strip);
+    each_strip_backward(op, max_backward_strip);
     return NT_OK;
 }
 
@@ -189,9 +189,7 @@ static void avg_backward_strip(const nt_op *op, const nt_vec_window *w, int64_t 
 static nt_status avg_backward(nt_op *op, const nt_pass *pass)
 {
     (void)pass;
-    if (!op->need_dx[0]) return NT_OK;
-    clear_dx(op);
-    each_strip(op, avg_backward_strip);
+    each_strip_backward(op, avg_backward_strip);
     return NT_OK;
 }
 
