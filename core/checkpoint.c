@@ -124,7 +124,7 @@ static void print_meta(const nt_checkpoint_file *file, FILE *out)
     fprintf(out, "position       step %lld, epoch %lld, batch %lld\n", (long long)m->position.step,
             (long long)m->position.epoch, (long long)m->position.batch);
     if (m->position.best_step >= 0)
-        fprintf(out, "best           validation loss %.6g at step %lld\n", m->position.best,
+        fprintf(out, "best           validation metric %.6g at step %lld\n", m->position.best,
                 (long long)m->position.best_step);
     fprintf(out, "run            backend %s, %d rank%s, optimizer %s, config %016llx\n", m->backend,
             m->n_ranks, m->n_ranks == 1 ? "" : "s", m->optimizer, (unsigned long long)m->config_hash);
@@ -196,7 +196,7 @@ static const nt_option options[] = {
      .offset = offsetof(nt_checkpoint_options, best),
      .def = "yes",
      .flags = NT_OPTION_FREE,
-     .help = "also keep the one with the best validation loss"},
+     .help = "also keep the one with the best validation metric (run.metric)"},
     {.key = "resume",
      .type = NT_OPTION_STRING,
      .offset = offsetof(nt_checkpoint_options, resume),

@@ -9,6 +9,7 @@
 #define NT_CORE_CHECKPOINT_H
 
 #include "core/net.h"
+#include "core/schedule.h"
 
 #define NT_CHECKPOINT_VERSION 1
 
@@ -17,9 +18,11 @@ typedef struct nt_position {
     int64_t step;          /* optimizer steps done */
     int64_t epoch;         /* of the next batch */
     int64_t batch;         /* index in the epoch of the next batch */
-    double best;           /* best validation loss so far; +inf if none */
+    double best;           /* best validation metric so far (run.metric; less is better); +inf if none */
     int64_t best_step;     /* -1 if none */
     nt_loss_sum epoch_sum; /* of the epoch so far: so that resumed epochs log the same numbers */
+    nt_plateau plateau;    /* of schedule = plateau */
+    nt_progress stop;      /* of run.stop_after */
 } nt_position;
 
 /* What goes with the weights. Strings are borrowed when writing, malloc'ed (nt_checkpoint_meta_free) when

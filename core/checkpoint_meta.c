@@ -13,7 +13,7 @@ static const struct field {
     const char *name;
     field_kind kind;
     size_t offset;
-    bool optional; /* FIELD_INT only: 0 and not there are the same, also in the digest */
+    bool optional; /* numbers only: 0 and not there are the same, also in the digest */
 } fields[] = {
     {"step", FIELD_INT64, offsetof(nt_checkpoint_meta, position.step)},
     {"epoch", FIELD_INT64, offsetof(nt_checkpoint_meta, position.epoch)},
@@ -30,6 +30,17 @@ static const struct field {
     {"backend", FIELD_TEXT, offsetof(nt_checkpoint_meta, backend)},
     {"n_ranks", FIELD_INT, offsetof(nt_checkpoint_meta, n_ranks)},
     {"optimizer", FIELD_TEXT, offsetof(nt_checkpoint_meta, optimizer)},
+    {"plateau_n", FIELD_INT64, offsetof(nt_checkpoint_meta, position.plateau.progress.n), .optional = true},
+    {"plateau_best", FIELD_FLOAT, offsetof(nt_checkpoint_meta, position.plateau.progress.best),
+     .optional = true},
+    {"plateau_bad", FIELD_INT64, offsetof(nt_checkpoint_meta, position.plateau.progress.bad),
+     .optional = true},
+    {"plateau_cooling", FIELD_INT64, offsetof(nt_checkpoint_meta, position.plateau.cooling),
+     .optional = true},
+    {"plateau_lr", FIELD_FLOAT, offsetof(nt_checkpoint_meta, position.plateau.lr), .optional = true},
+    {"stop_n", FIELD_INT64, offsetof(nt_checkpoint_meta, position.stop.n), .optional = true},
+    {"stop_best", FIELD_FLOAT, offsetof(nt_checkpoint_meta, position.stop.best), .optional = true},
+    {"stop_bad", FIELD_INT64, offsetof(nt_checkpoint_meta, position.stop.bad), .optional = true},
     {"threads", FIELD_INT, offsetof(nt_checkpoint_meta, threads), .optional = true},
 };
 

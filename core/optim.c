@@ -7,8 +7,9 @@
 
 static const char *const type_names[] = {"sgd",  "adam", "adamw", "rmsprop", "adagrad",
                                          "lion", "lars", "lamb",  NULL};
-static const char *const schedule_names[] = {"constant",   "step",   "multistep", "exponential",
-                                             "polynomial", "cosine", NULL};
+static const char *const schedule_names[] = {"constant",   "step",    "multistep", "exponential",
+                                             "polynomial", "cosine",  "one_cycle", "sgdr",
+                                             "wsd",        "plateau", NULL};
 
 /* What the types differ in. Defaults as published, PyTorch's where it has any, except that sgd has a rate. */
 static const struct rule {
@@ -60,14 +61,37 @@ static const nt_option options_table[] = {
      .help = "how the rate changes over the run"},
     {"warmup", NT_OPTION_INT, AT(warmup), "0", .max = INFINITY, .help = "steps of linear warm-up"},
     {"gamma", NT_OPTION_FLOAT, AT(gamma), "0.1", .min = NT_ABOVE_ZERO,
-     .help = "step, multistep, exponential: factor on the rate"},
+     .help = "step, multistep, exponential, plateau: factor on the rate"},
     {"step_every", NT_OPTION_INTERVAL, AT(step_every), "never",
      .help = "step, exponential: gamma once per this many steps or epochs"},
     {"milestones", NT_OPTION_INTS, AT(milestones), .min = 1,
      .help = "multistep: gamma once after each of these epochs"},
-    {"power", NT_OPTION_FLOAT, AT(power), "1", .min = NT_ABOVE_ZERO, .help = "polynomial: exponent"},
+    {"power", NT_OPTION_FLOAT, AT(power), "1", .min = NT_ABOVE_ZERO,
+     .help = "polynomial, wsd: exponent of the way down"},
     {"min_lr", NT_OPTION_FLOAT, AT(min_lr), "0", .max = INFINITY,
-     .help = "polynomial, cosine: rate at the end of the run"},
+     .help = "polynomial, cosine, wsd: rate at the end of the run; sgdr: of a period; plateau: the least"},
+    {"pct_start", NT_OPTION_FLOAT, AT(pct_start), "0.3", .min = NT_ABOVE_ZERO, .max = 1,
+     .help = "one_cycle: part of the run in which the rate rises"},
+    {"div_factor", NT_OPTION_FLOAT, AT(div_factor), "25", .min = 1,
+     .help = "one_cycle: it begins at lr divided by this"},
+    {"final_div_factor", NT_OPTION_FLOAT, AT(final_div_factor), "10000", .min = 1,
+     .help = "one_cycle: it ends at the rate it began with divided by this"},
+    {"restart_every", NT_OPTION_INTERVAL, AT(restart_every), "never",
+     .help = "sgdr: steps or epochs of the first period"},
+    {"restart_mult", NT_OPTION_INT, AT(restart_mult), "1", .min = 1, .max = 1e6,
+     .help = "sgdr: how many times longer each period is than the one before"},
+    {"decay_for", NT_OPTION_INTERVAL, AT(decay_for), "never",
+     .help = "wsd: last steps or epochs of the run, in which the rate goes down"},
+    {"patience", NT_OPTION_INT, AT(patience), "10", .max = INFINITY,
+     .help = "plateau: evaluations in a row without a better metric (run.metric) that are borne with"},
+    {"threshold", NT_OPTION_FLOAT, AT(threshold), "1e-4", .max = NT_BELOW_ONE,
+     .help = "plateau: part by which a better metric is better"},
+    {"cooldown", NT_OPTION_INT, AT(cooldown), "0", .max = INFINITY,
+     .help = "plateau: evaluations after a reduction that do not count"},
+    {"lr_per", NT_OPTION_FLOAT, AT(lr_per), "0", .max = INFINITY,
+     .help =
+         "global batch that lr and min_lr are meant for: lr is multiplied by data.batch / lr_per; 0: as it "
+         "is"},
 };
 
 #define FAIL(config, key, ...) return nt_config_fail((config), "optimizer", (key), __VA_ARGS__)
@@ -88,11 +112,16 @@ static nt_status check_rule(const nt_config *config, const nt_optim_options *o)
     return NT_OK;
 }
 
+static bool is_length(const nt_interval *interval)
+{
+    return interval->unit == NT_STEPS || interval->unit == NT_EPOCHS;
+}
+
 static nt_status check_schedule(const nt_config *config, const nt_optim_options *o)
 {
     const char *name = schedule_names[o->schedule];
     bool periodic = o->schedule == NT_SCHEDULE_STEP || o->schedule == NT_SCHEDULE_EXPONENTIAL;
-    if (periodic && (o->step_every.unit == NT_NEVER || o->step_every.unit == NT_MINUTES))
+    if (periodic && !is_length(&o->step_every))
         FAIL(config, "step_every", "schedule = %s needs step_every in steps or epochs, as in '30 epochs'",
              name);
     if (o->schedule == NT_SCHEDULE_MULTISTEP && o->milestones.n == 0)
@@ -101,6 +130,17 @@ static nt_status check_schedule(const nt_config *config, const nt_optim_options 
         if (o->milestones.value[i] <= o->milestones.value[i - 1])
             FAIL(config, "milestones", "optimizer.milestones must ascend, but %lld follows %lld",
                  (long long)o->milestones.value[i], (long long)o->milestones.value[i - 1]);
+    if (o->schedule == NT_SCHEDULE_SGDR && !is_length(&o->restart_every))
+        FAIL(config, "restart_every",
+             "schedule = %s needs restart_every in steps or epochs, as in '10 epochs'", name);
+    if (o->schedule == NT_SCHEDULE_WSD && !is_length(&o->decay_for))
+        FAIL(config, "decay_for", "schedule = %s needs decay_for in steps or epochs, as in '10 epochs'",
+             name);
+    if (o->schedule == NT_SCHEDULE_PLATEAU && o->gamma >= 1)
+        FAIL(config, "gamma", "schedule = %s needs a gamma below 1, the factor that it reduces the rate by",
+             name);
+    if (o->schedule == NT_SCHEDULE_ONE_CYCLE && o->warmup > 0)
+        FAIL(config, "warmup", "schedule = %s has its own warm-up: see pct_start and div_factor", name);
     if (o->min_lr > nt_optim_lr(o))
         FAIL(config, "min_lr", "optimizer.min_lr = %g is above the rate it should come down from, %g",
              o->min_lr, nt_optim_lr(o));
@@ -167,6 +207,12 @@ const char *nt_optim_state_name(const nt_optim_options *options, int index)
 double nt_optim_lr(const nt_optim_options *options)
 {
     return isnan(options->lr) ? rules[options->type].lr : options->lr;
+}
+
+double nt_optim_lr_of_batch(const nt_optim_options *options, int64_t batch)
+{
+    double lr = nt_optim_lr(options);
+    return options->lr_per > 0 ? lr * (double)batch / options->lr_per : lr;
 }
 
 static double weight_decay_of(const nt_optim_options *options, nt_param_role role)

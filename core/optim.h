@@ -70,11 +70,18 @@ typedef struct nt_optim_options {
     bool nesterov, centered, decay_all; /* decay_all: also biases and norm parameters */
     /* schedule: core/schedule.h */
     int schedule;
-    int64_t warmup;         /* steps of linear warm-up from 0 */
-    double gamma;           /* step, multistep, exponential */
-    nt_interval step_every; /* step, exponential: period; steps or epochs */
-    nt_ints milestones;     /* multistep: epochs, ascending */
-    double power, min_lr;   /* polynomial, cosine: end */
+    int64_t warmup;                                 /* steps of linear warm-up from 0 */
+    double gamma;                                   /* step, multistep, exponential */
+    nt_interval step_every;                         /* step, exponential: period; steps or epochs */
+    nt_ints milestones;                             /* multistep: epochs, ascending */
+    double power, min_lr;                           /* polynomial, cosine, wsd, sgdr, plateau: end */
+    double pct_start, div_factor, final_div_factor; /* one_cycle */
+    nt_interval restart_every;                      /* sgdr: the first period; steps or epochs */
+    int64_t restart_mult;
+    nt_interval decay_for; /* wsd: steps or epochs */
+    int64_t patience, cooldown;
+    double threshold; /* plateau */
+    double lr_per;    /* batch that lr is meant for; 0: any */
 } nt_optim_options;
 
 typedef enum nt_optim_type {
@@ -100,6 +107,9 @@ const char *nt_optim_state_name(const nt_optim_options *options, int index);
 
 /* The rate before any schedule: options->lr, or the type's default. */
 double nt_optim_lr(const nt_optim_options *options);
+
+/* The same for a global batch: multiplied by batch / lr_per. */
+double nt_optim_lr_of_batch(const nt_optim_options *options, int64_t batch);
 
 /* The update of step `step` (0-based) at rate `lr` for parameters of a role (not NT_PARAM_STAT). */
 nt_update nt_optim_prepare(const nt_optim_options *options, double lr, int64_t step, nt_param_role role);

@@ -13,6 +13,7 @@
 
 const char *const nt_run_devices[] = {"auto", "ref", "cpu", "cuda", NULL};
 static const char *const nan_policies[] = {"abort", "skip", NULL};
+static const char *const metrics[] = {"loss", "accuracy", NULL};        /* nt_metric */
 static const char *const precisions[] = {"fp32", "tf32", "bf16", NULL}; /* nt_precision */
 static const char *const wires[] = {"fp32", "bf16", NULL};              /* nt_wire */
 static const char *const cuda_graphs[] = {"auto", "yes", "no", NULL};   /* nt_cuda_graph */
@@ -54,6 +55,13 @@ static const nt_option run_table[] = {
      .help = "steps between lines in log and metrics"},
     {"validate", NT_OPTION_INTERVAL, AT(validate), .def = "1 epoch", .flags = NT_OPTION_FREE,
      .help = "how often the valid part is evaluated; also at the end"},
+    {"metric", NT_OPTION_ENUM, AT(metric), .def = "loss", .choices = metrics,
+     .help = "what an evaluation of the valid part is judged by: the best checkpoint, stop_after, schedule = "
+             "plateau; accuracy as its complement, the error, of which less is better"},
+    {"stop_after", NT_OPTION_INT, AT(stop_after), .def = "0", .min = 0, .max = 1e9, .flags = NT_OPTION_FREE,
+     .help = "evaluations in a row without a better metric after which the run ends early; 0: never"},
+    {"stop_delta", NT_OPTION_FLOAT, AT(stop_delta), .def = "0", .min = 0, .max = 1e30,
+     .flags = NT_OPTION_FREE, .help = "a better metric is better by more than this, for stop_after"},
     {"watchdog", NT_OPTION_FLOAT, AT(watchdog_s), .def = "600", .min = 0, .max = 1e7, .flags = NT_OPTION_FREE,
      .help = "seconds without progress after which the job is ended with code 82; 0: never"},
     {"check_replicas", NT_OPTION_INT, AT(check_replicas), .def = "100", .min = 0, .max = 1e9,

@@ -20,6 +20,9 @@ typedef struct nt_run_options { /* [run] */
     int64_t zero;           /* 1: optimizer state in shards */
     int64_t log_every;      /* steps between rows and lines */
     nt_interval validate;   /* between evaluations of the valid part */
+    int metric;             /* nt_metric: what an evaluation is judged by */
+    int64_t stop_after;     /* evaluations without a better metric; 0: never */
+    double stop_delta;      /* a better one is less by more than this */
     double watchdog_s;      /* seconds without progress; 0: off */
     int64_t check_replicas; /* steps between comparisons of the replicas; 0: never */
     bool pin;               /* each rank to its own cores */
@@ -31,6 +34,7 @@ typedef struct nt_run_options { /* [run] */
     bool debug_sync;        /* wait for every launch */
 } nt_run_options;
 
+typedef enum nt_metric { NT_METRIC_LOSS, NT_METRIC_ACCURACY } nt_metric;
 typedef enum nt_wire { NT_WIRE_FP32, NT_WIRE_BF16 } nt_wire;
 typedef enum nt_cuda_graph { NT_CUDA_GRAPH_AUTO, NT_CUDA_GRAPH_YES, NT_CUDA_GRAPH_NO } nt_cuda_graph;
 

@@ -34,7 +34,8 @@
 
 typedef struct run {
     nt_session *session;
-    nt_folder *folder; /* rank 0 */
+    nt_optim_options optim; /* the session's, with the rate of its batch */
+    nt_folder *folder;      /* rank 0 */
     char checkpoints[PATH_MAX];
     char *tuning_text; /* rank 0's choices, kept in checkpoints */
     nt_resume resume;
@@ -48,6 +49,7 @@ typedef struct run {
     nt_loss_sum valid;        /* of the last evaluation */
     double validated_s, saved_s, step_began_s, began_s; /* step_began_s: or when the last result came */
     int stop;                                           /* agreed: number of a signal; 0: go on */
+    bool stopped_early;                                 /* run.stop_after */
     bool validate_due, save_due;
     bool said_not_finite; /* of the validation loss */
 } run;
@@ -79,7 +81,7 @@ static nt_status write_checkpoint(run *r)
 /* Nothing is trained after it: if it fails, the work would be lost without a word. */
 static bool is_last_save(const run *r)
 {
-    return r->stop || r->position.step >= r->n_steps;
+    return r->stop || r->stopped_early || r->position.step >= r->n_steps;
 }
 
 /* Rank 0 gets all of the optimizer's state, where it is in shards, until nt_shard_close. */
@@ -141,6 +143,40 @@ static void say_not_finite(run *r, double loss)
     r->said_not_finite = true;
 }
 
+/* What an evaluation is judged by, of which less is better. */
+static double metric_of(const run *r, const nt_loss_sum *sum)
+{
+    double n = (double)sum->n;
+    return r->session->run->metric == NT_METRIC_ACCURACY ? 1 - (double)sum->correct / n : sum->loss / n;
+}
+
+static void say_reduced(const run *r)
+{
+    const nt_plateau *p = &r->position.plateau;
+    if (is_root(r))
+        nt_info(
+            "step %lld: no better %s than %.6g in more than %lld evaluations: the rate is reduced to %.4g",
+            (long long)r->position.step,
+            r->session->run->metric == NT_METRIC_ACCURACY ? "validation error" : "validation loss",
+            p->progress.best, (long long)r->optim.patience, p->lr);
+}
+
+/* Decides by a number that is the same on all ranks: what is kept as best, the rate, the end. */
+static void judge(run *r, double metric)
+{
+    const nt_session *s = r->session;
+    nt_position *p = &r->position;
+    if (isfinite(metric) && metric < p->best) {
+        p->best = metric;
+        p->best_step = p->step;
+        r->save_due |= s->checkpoint->best;
+    }
+    nt_progress_take(&p->stop, metric, 0, s->run->stop_delta);
+    if (r->optim.schedule == NT_SCHEDULE_PLATEAU && nt_plateau_take(&p->plateau, &r->optim, metric))
+        say_reduced(r);
+    r->stopped_early = s->run->stop_after > 0 && p->stop.bad >= s->run->stop_after;
+}
+
 static nt_status validate(run *r)
 {
     nt_session *s = r->session;
@@ -155,11 +191,7 @@ static nt_status validate(run *r)
     nt_reporter_valid(&r->report, r->position.step, &r->valid);
     double loss = r->valid.loss / (double)r->valid.n;
     if (!isfinite(loss)) say_not_finite(r, loss);
-    if (isfinite(loss) && loss < r->position.best) {
-        r->position.best = loss;
-        r->position.best_step = r->position.step;
-        r->save_due |= s->checkpoint->best;
-    }
+    judge(r, isfinite(loss) ? metric_of(r, &r->valid) : (double)NAN);
     r->validated_s = nt_clock_s();
     return NT_OK;
 }
@@ -178,7 +210,9 @@ static nt_status take_batch(run *r)
 
 static double rate_of(const run *r, int64_t step)
 {
-    return nt_schedule_lr(r->session->optim, step, r->n_steps, r->batches);
+    nt_optim_options now = r->optim;
+    if (r->position.plateau.lr > 0) now.lr = r->position.plateau.lr;
+    return nt_schedule_lr(&now, step, r->n_steps, r->batches);
 }
 
 /* The reduction of the step: losses, signals, and what rank 0's clock says. */
@@ -281,7 +315,7 @@ static bool validates(const run *r)
 
 static bool saves(const run *r)
 {
-    return r->save_due || r->stop || r->given == r->n_steps ||
+    return r->save_due || r->stop || r->stopped_early || r->given == r->n_steps ||
            nt_interval_due(&r->session->checkpoint->every, r->given, r->batches);
 }
 
@@ -310,7 +344,7 @@ static nt_status do_what_is_due(run *r)
 
 static nt_status train(run *r)
 {
-    while (r->given < r->n_steps && !r->stop) {
+    while (r->given < r->n_steps && !r->stop && !r->stopped_early) {
         NT_TRY(take_batch(r));
         NT_TRY(take_step(r));
         NT_TRY(do_what_is_due(r));
@@ -358,6 +392,41 @@ static bool has_batchnorm(const nt_model *model)
     for (int i = 0; i < model->n_layers; i++)
         if (nt_layer_is_batchnorm(&model->layer[i])) return true;
     return false;
+}
+
+/* Of the options that need the data and the model. */
+static nt_status check_judging(run *r)
+{
+    const nt_session *s = r->session;
+    const bool validates = s->valid_feed && s->run->validate.unit != NT_NEVER;
+    const char *loss = nt_loss_of_model(s->model);
+    if (s->run->stop_after > 0 && !validates)
+        return nt_config_fail(s->config, "run", "stop_after",
+                              "run.stop_after needs evaluations: a valid part (data.valid) and run.validate");
+    if (s->optim->schedule == NT_SCHEDULE_PLATEAU && !validates)
+        return nt_config_fail(
+            s->config, "optimizer", "schedule",
+            "schedule = plateau needs evaluations: a valid part (data.valid) and run.validate");
+    if (s->run->metric == NT_METRIC_ACCURACY && s->model->spec.target != NT_TARGET_CLASS)
+        return nt_config_fail(s->config, "run", "metric",
+                              "run.metric = accuracy needs classes, but the loss is %s",
+                              loss ? loss : "none");
+    if (r->optim.min_lr > nt_optim_lr(&r->optim))
+        return nt_config_fail(s->config, "optimizer", "min_lr",
+                              "optimizer.min_lr = %g is above the rate for this batch, %g (lr_per)",
+                              r->optim.min_lr, nt_optim_lr(&r->optim));
+    return NT_OK;
+}
+
+/* The rate for the batch. */
+static void set_rate(run *r)
+{
+    const nt_session *s = r->session;
+    r->optim = *s->optim;
+    r->optim.lr = nt_optim_lr_of_batch(s->optim, s->data->batch);
+    if (is_root(r) && s->optim->lr_per > 0)
+        nt_info("learning rate %.6g: %.6g for a batch of %.6g, times %lld / %.6g", r->optim.lr,
+                nt_optim_lr(s->optim), s->optim->lr_per, (long long)s->data->batch, s->optim->lr_per);
 }
 
 static void plan_steps(run *r)
@@ -409,6 +478,8 @@ static nt_status set_up(run *r)
     NT_TRY(nt_session_agree(s, open_folder(r)));
     NT_TRY(nt_session_open_data(s, s->run->validate.unit != NT_NEVER));
     NT_TRY(nt_session_open_model(s));
+    set_rate(r);
+    NT_TRY(nt_session_agree(s, check_judging(r)));
     NT_TRY(nt_session_open_backend(s));
     plan_steps(r);
     NT_TRY(nt_resume_find(s, &r->resume));
@@ -451,6 +522,16 @@ static nt_status stopped(run *r)
             automatic ? "the same command goes on from there" : "checkpoint.resume=auto goes on from there");
 }
 
+static void say_early(const run *r)
+{
+    const nt_position *p = &r->position;
+    nt_info(
+        "stopped early after step %lld: the validation %s was not better than %.6g in %lld evaluations in a "
+        "row (run.stop_after); the best checkpoint is that of step %lld",
+        (long long)p->step, r->session->run->metric == NT_METRIC_ACCURACY ? "error" : "loss", p->stop.best,
+        (long long)p->stop.bad, (long long)p->best_step);
+}
+
 /* Runs, or says that there is nothing left to run. */
 static nt_status run_steps(run *r)
 {
@@ -464,10 +545,18 @@ static nt_status run_steps(run *r)
                 (long long)r->n_steps);
         return say_done(r);
     }
+    if (s->run->stop_after > 0 && r->position.stop.bad >= s->run->stop_after) {
+        say_early(r);
+        nt_info("to train on, raise run.stop_after");
+        return say_done(r);
+    }
     NT_TRY(nt_session_agree(s, nt_feed_start(s->train_feed, r->position.epoch, r->position.batch)));
     if (s->run->check_replicas > 0) NT_TRY(check_replicas(r));
     NT_TRY(train(r));
-    if (r->stop && r->position.step < r->n_steps) return stopped(r);
+    if (r->stopped_early)
+        say_early(r);
+    else if (r->stop && r->position.step < r->n_steps)
+        return stopped(r);
     NT_TRY(say_done(r));
     return NT_OK;
 }

@@ -11,8 +11,8 @@ STEPS, STEPS_PER_EPOCH, N = 20, 5, 37
 CASES = []
 
 
-def case(name, config, optimizer, schedule=None, clip_value=None):
-    CASES.append((name, config, optimizer, schedule, clip_value))
+def case(name, config, optimizer, schedule=None, clip_value=None, metrics=None):
+    CASES.append((name, config, optimizer, schedule, clip_value, metrics))
 
 
 class Written(torch.optim.Optimizer):
@@ -61,7 +61,7 @@ def lion(lr=0.0001, beta1=0.9, beta2=0.99, decay=0.0):
 
 def write(file):
     file.attrs["steps_per_epoch"] = STEPS_PER_EPOCH
-    for name, config, optimizer, schedule, clip_value in CASES:
+    for name, config, optimizer, schedule, clip_value, metrics in CASES:
         rng = generator(name)
         group = file.create_group(name)
         group.attrs["config"] = "[optimizer]\n" + config
@@ -74,13 +74,17 @@ def write(file):
         opt = optimizer([weights])
         plan = schedule(opt) if schedule else None
         rates, steps = [], []
-        for gradient in gradients:
+        if metrics:
+            store(group, "metrics", torch.tensor(metrics))
+        for step, gradient in enumerate(gradients):
             rates.append(opt.param_groups[0]["lr"])
             weights.grad = gradient.clone()
             if clip_value:
                 torch.nn.utils.clip_grad_value_([weights], clip_value)
             opt.step()
-            if plan:
+            if metrics:
+                plan.step(metrics[step])
+            elif plan:
                 plan.step()
             steps.append(weights.detach().clone())
         store(group, "rates", torch.tensor(rates))
@@ -154,3 +158,37 @@ case("schedule_warmup_cosine", "type = adamw\nlr = 0.1\nschedule = cosine\nwarmu
      lambda o: schedules.SequentialLR(o, [warmup(o, 4), schedules.CosineAnnealingLR(o, STEPS - 4)], [4]))
 case("schedule_warmup_step", "lr = 0.1\nschedule = step\nstep_every = 5 steps\ngamma = 0.5\nwarmup = 4", sgd(),
      lambda o: schedules.ChainedScheduler([warmup(o, 4), schedules.StepLR(o, 5, 0.5)]))
+
+case("schedule_one_cycle", "lr = 0.1\nschedule = one_cycle", sgd(),
+     lambda o: schedules.OneCycleLR(o, 0.1, STEPS, cycle_momentum=False))
+case("schedule_one_cycle_options",
+     "lr = 0.2\nschedule = one_cycle\npct_start = 0.45\ndiv_factor = 10\nfinal_div_factor = 100", sgd(),
+     lambda o: schedules.OneCycleLR(o, 0.2, STEPS, pct_start=0.45, div_factor=10, final_div_factor=100,
+                                    cycle_momentum=False))
+case("schedule_sgdr", "lr = 0.1\nschedule = sgdr\nrestart_every = 6 steps\nmin_lr = 0.01", sgd(momentum=0),
+     lambda o: schedules.CosineAnnealingWarmRestarts(o, 6, 1, 0.01))
+case("schedule_sgdr_longer", "lr = 0.1\nschedule = sgdr\nrestart_every = 1 epochs\nrestart_mult = 2", sgd(),
+     lambda o: schedules.CosineAnnealingWarmRestarts(o, STEPS_PER_EPOCH, 2))
+case("schedule_warmup_sgdr", "lr = 0.1\nschedule = sgdr\nrestart_every = 3 steps\nrestart_mult = 3\nwarmup = 4", sgd(),
+     lambda o: schedules.SequentialLR(o, [warmup(o, 4), schedules.CosineAnnealingWarmRestarts(o, 3, 3)], [4]))
+
+
+def wsd(o, decay, power=1):
+    return schedules.SequentialLR(o, [warmup(o, 3), schedules.ConstantLR(o, 1), schedules.PolynomialLR(o, decay, power)],
+                                  [3, STEPS - decay])
+
+
+case("schedule_wsd", "lr = 0.1\nschedule = wsd\nwarmup = 3\ndecay_for = 8 steps", sgd(), lambda o: wsd(o, 8))
+case("schedule_wsd_power", "lr = 0.1\nschedule = wsd\nwarmup = 3\ndecay_for = 2 epochs\npower = 2", sgd(),
+     lambda o: wsd(o, 2 * STEPS_PER_EPOCH, 2))
+FALLING = [3, 2, 1.9, 1.9, 1.95, 1.9, 1.2, 1.195, 1.3, 1.4, 1.5, 1.5, 1.5, 1.5, 1.5, 1.0, 1.1, 1.1, 1.1, 1.1]
+case("schedule_plateau", "lr = 0.1\nschedule = plateau\npatience = 2", sgd(),
+     lambda o: schedules.ReduceLROnPlateau(o, patience=2), metrics=FALLING)
+case("schedule_plateau_options",
+     "lr = 0.1\nschedule = plateau\npatience = 1\ngamma = 0.5\nthreshold = 0.01\ncooldown = 2\nmin_lr = 0.03",
+     sgd(momentum=0),
+     lambda o: schedules.ReduceLROnPlateau(o, patience=1, factor=0.5, threshold=0.01, cooldown=2, min_lr=0.03),
+     metrics=FALLING)
+case("schedule_plateau_nan", "lr = 0.1\nschedule = plateau\npatience = 0\ngamma = 0.9", sgd(),
+     lambda o: schedules.ReduceLROnPlateau(o, patience=0, factor=0.9),
+     metrics=[2.0, 1.0] + [math.nan] * 3 + [1.0] * 5 + [0.5] * 10)

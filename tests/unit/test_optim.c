@@ -107,6 +107,12 @@ static void test_keys_without_meaning(void **state)
     refuse("schedule = step\n", "c.ini:1:2: schedule = step needs step_every in steps or epochs");
     refuse("schedule = exponential\nstep_every = 5 minutes\n",
            "c.ini:3:14: schedule = exponential needs step_every");
+    refuse("schedule = sgdr\n", "c.ini:1:2: schedule = sgdr needs restart_every in steps or epochs");
+    refuse("schedule = wsd\ndecay_for = 3 minutes\n",
+           "c.ini:3:13: schedule = wsd needs decay_for in steps or epochs");
+    refuse("schedule = plateau\ngamma = 2\n", "c.ini:3:9: schedule = plateau needs a gamma below 1");
+    refuse("schedule = one_cycle\nwarmup = 5\n", "c.ini:3:10: schedule = one_cycle has its own warm-up");
+    refuse("schedule = one_cycle\npct_start = 1.5\n", "c.ini:3:13: optimizer.pct_start = 1.5: must be");
     refuse("schedule = multistep\n", "c.ini:1:2: schedule = multistep needs milestones");
     refuse("milestones = 3, 3\n", "c.ini:2:14: optimizer.milestones must ascend, but 3 follows 3");
     refuse("lr = 0.1\nmin_lr = 0.2\n", "c.ini:3:10: optimizer.min_lr = 0.2 is above the rate");

@@ -109,14 +109,16 @@ static const nt_optim_options *read_options(nt_h5 *file, const char *name, nt_co
 }
 
 static void check_steps(nt_h5 *file, const char *name, nt_backend *backend, const nt_optim_options *o,
-                        const double *rates, const double *gradients, const double *weights, int64_t n_steps,
-                        trained *t)
+                        const double *rates, const double *gradients, const double *weights,
+                        const double *metrics, int64_t n_steps, trained *t)
 {
+    nt_optim_options now = *o;
+    nt_plateau plateau = {.lr = 0};
     const int64_t steps_per_epoch = reference_int(file, "/", "steps_per_epoch");
     double *got = calloc((size_t)t->n, sizeof *got);
     assert_non_null(got);
     for (int64_t step = 0; step < n_steps; step++) {
-        double lr = nt_schedule_lr(o, step, n_steps, steps_per_epoch);
+        double lr = nt_schedule_lr(&now, step, n_steps, steps_per_epoch);
         if (!(fabs(lr - rates[step]) <= 1e-13 * rates[0])) /* a few roundings of double */
             fail_msg("%s: the rate of step %d is %.17g, should be %.17g", name, (int)step, lr, rates[step]);
         upload(t, t->gradient, gradients + step * t->n);
@@ -125,6 +127,7 @@ static void check_steps(nt_h5 *file, const char *name, nt_backend *backend, cons
         double error = reference_error(got, weights + step * t->n, t->n);
         if (!(error <= reference_tolerance(backend)))
             fail_msg("%s: step %d on %s is off by %g", name, (int)step, backend->ops->name, error);
+        if (metrics && nt_plateau_take(&plateau, o, metrics[step])) now.lr = plateau.lr;
     }
     free(got);
 }
@@ -136,13 +139,16 @@ static void check_case(nt_h5 *file, const char *name, void *backend)
     reference_tensor begin = reference_read(file, name, "start"), rates = reference_read(file, name, "rates"),
                      gradients = reference_read(file, name, "gradients"),
                      weights = reference_read(file, name, "weights");
+    reference_tensor metrics = {.values = NULL};
+    if (o->schedule == NT_SCHEDULE_PLATEAU) metrics = reference_read(file, name, "metrics");
     trained t = start(backend, begin.shape.dim[0], nt_optim_n_states(o));
     assert_int_equal(rates.shape.dim[0], 20);
     upload(&t, t.weights, begin.values);
-    check_steps(file, name, backend, o, rates.values, gradients.values, weights.values, rates.shape.dim[0],
-                &t);
+    check_steps(file, name, backend, o, rates.values, gradients.values, weights.values, metrics.values,
+                rates.shape.dim[0], &t);
     finish(&t);
-    free(begin.values), free(rates.values), free(gradients.values), free(weights.values);
+    free(begin.values), free(rates.values), free(gradients.values), free(weights.values),
+        free(metrics.values);
     nt_config_destroy(config);
 }
 

@@ -175,6 +175,108 @@ static void test_ends(void **state)
     assert_true(nt_schedule_lr(&options, 0, 10, 1) == 0.001);
 }
 
+/* Rates at the corners, by hand; between them PyTorch's are in tests/reference. */
+static void test_one_cycle(void **state)
+{
+    (void)state;
+    nt_optim_options o = options_of(NT_SCHEDULE_ONE_CYCLE);
+    o.pct_start = 0.25;
+    o.div_factor = 10;
+    o.final_div_factor = 100;
+    expect_near(nt_schedule_lr(&o, 0, 100, 10), 0.04, 0.4, 0);
+    expect_near(nt_schedule_lr(&o, 12, 100, 10), 0.22, 0.4, 12); /* half way up, at 24 / 2 */
+    expect_near(nt_schedule_lr(&o, 24, 100, 10), 0.4, 0.4, 24);
+    expect_near(nt_schedule_lr(&o, 99, 100, 10), 0.0004, 0.4, 99);
+    expect_near(nt_schedule_lr(&o, 5000, 100, 10), 0.0004, 0.4, 5000);
+    for (int64_t n = 1; n < 5; n++) /* runs shorter than a cycle */
+        for (int64_t step = 0; step < n + 2; step++) {
+            double lr = nt_schedule_lr(&o, step, n, 10);
+            assert_true(lr > 0 && lr <= 0.4 * (1 + TOLERANCE));
+        }
+    o.pct_start = 1;
+    expect_near(nt_schedule_lr(&o, 99, 100, 10), 0.4, 0.4, 99);
+    expect_near(nt_schedule_lr(&o, 0, 1, 10), 0.4, 0.4, 0);
+}
+
+static void test_sgdr(void **state)
+{
+    (void)state;
+    nt_optim_options o = options_of(NT_SCHEDULE_SGDR);
+    o.restart_every = (nt_interval){NT_EPOCHS, 2};
+    o.restart_mult = 3;
+    o.min_lr = 0.1;
+    o.warmup = 5;
+    static const int64_t starts[] = {5, 25, 85, 265}; /* periods of 20, 60, 180 steps */
+    for (int i = 0; i < 4; i++)
+        expect_near(nt_schedule_lr(&o, starts[i], 100, 10), 0.4, 0.4, starts[i]);
+    expect_near(nt_schedule_lr(&o, 15, 100, 10), 0.25, 0.4, 15);
+    expect_near(nt_schedule_lr(&o, 55, 100, 10), 0.25, 0.4, 55);
+    o.restart_mult = 1;
+    expect_near(nt_schedule_lr(&o, 5 + 20 * INT64_C(1000000000) + 10, 100, 10), 0.25, 0.4, 10);
+}
+
+static void test_wsd(void **state)
+{
+    (void)state;
+    nt_optim_options o = options_of(NT_SCHEDULE_WSD);
+    o.decay_for = (nt_interval){NT_EPOCHS, 2};
+    o.power = 1;
+    o.min_lr = 0.1;
+    o.warmup = 10;
+    expect_near(nt_schedule_lr(&o, 4, 100, 10), 0.2, 0.4, 4);
+    expect_near(nt_schedule_lr(&o, 80, 100, 10), 0.4, 0.4, 80);
+    expect_near(nt_schedule_lr(&o, 90, 100, 10), 0.25, 0.4, 90);
+    expect_near(nt_schedule_lr(&o, 100, 100, 10), 0.1, 0.4, 100);
+    expect_near(nt_schedule_lr(&o, 101, 100, 10), 0.1, 0.4, 101);
+}
+
+/* What stop_after counts: a NaN is no better, nor is what is better by delta at most. */
+static void test_progress(void **state)
+{
+    (void)state;
+    nt_progress p = {.n = 0};
+    assert_false(nt_progress_take(&p, (double)NAN, 0, 0));
+    assert_false(nt_progress_take(&p, (double)INFINITY, 0, 0));
+    assert_true(p.bad == 2 && p.n == 2);
+    assert_true(nt_progress_take(&p, 2, 0, 0.5) && p.bad == 0 && p.best == 2);
+    assert_false(nt_progress_take(&p, 1.5, 0, 0.5));
+    assert_true(nt_progress_take(&p, 1.25, 0, 0.5));
+    assert_false(nt_progress_take(&p, 1.2, 0.1, 0));
+    assert_true(nt_progress_take(&p, 1.0, 0.1, 0) && p.n == 7);
+}
+
+/* The state alone goes on: a copy of it in mid-run comes to the same rates. */
+static void test_plateau_goes_on(void **state)
+{
+    (void)state;
+    nt_optim_options o = options_of(NT_SCHEDULE_PLATEAU);
+    o.gamma = 0.5;
+    o.patience = 1;
+    o.cooldown = 1;
+    nt_plateau a = {.lr = 0};
+    for (int cut = 0; cut < 12; cut++) {
+        nt_plateau b = a;
+        assert_true(nt_plateau_take(&a, &o, 1) == nt_plateau_take(&b, &o, 1));
+        assert_memory_equal(&a, &b, sizeof a);
+    }
+    expect_near(a.lr, 0.4 * 0.5 * 0.5 * 0.5 * 0.5, 0.4, 12); /* at 3, 6 (one cools), 9, 12 */
+    o.min_lr = a.lr;
+    for (int i = 0; i < 6; i++)
+        assert_false(nt_plateau_take(&a, &o, 1));
+    assert_true(a.lr == o.min_lr);
+}
+
+static void test_lr_per(void **state)
+{
+    (void)state;
+    nt_optim_options o = options_of(NT_SCHEDULE_CONSTANT);
+    assert_true(nt_optim_lr_of_batch(&o, 1024) == 0.4);
+    o.lr_per = 256;
+    assert_true(nt_optim_lr_of_batch(&o, 1024) == 1.6 && nt_optim_lr_of_batch(&o, 64) == 0.1);
+    o.lr = NAN; /* auto: the type's */
+    assert_true(nt_optim_lr_of_batch(&o, 512) == 0.02);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -182,7 +284,10 @@ int main(void)
         cmocka_unit_test(test_step),        cmocka_unit_test(test_multistep),
         cmocka_unit_test(test_exponential), cmocka_unit_test(test_drops_do_not_move_with_warmup),
         cmocka_unit_test(test_polynomial),  cmocka_unit_test(test_cosine),
-        cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_ends),        cmocka_unit_test(test_one_cycle),
+        cmocka_unit_test(test_sgdr),        cmocka_unit_test(test_wsd),
+        cmocka_unit_test(test_progress),    cmocka_unit_test(test_plateau_goes_on),
+        cmocka_unit_test(test_lr_per),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
