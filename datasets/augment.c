@@ -357,7 +357,8 @@ void nt_augment_describe(const nt_augment *a, char *text, size_t cap)
             (long long)(a->stored.width + 2 * o->padding[1]));
     if (o->hflip > 0) say(text, cap, "hflip %g", o->hflip);
     if (o->vflip > 0) say(text, cap, "vflip %g", o->vflip);
-    if (o->rotation > 0) say(text, cap, "rotation %g", o->rotation);
+    if (o->rotation > 0)
+        say(text, cap, "rotation %g (%s)", o->rotation, interpolation_words[o->interpolation]);
     say_colours(o, text, cap);
     if (o->cutout > 0) say(text, cap, "cutout %lld", (long long)o->cutout);
     if (o->erase > 0) say(text, cap, "erase %g", o->erase);

@@ -27,7 +27,7 @@ static float blend(float x, float other, double ratio)
 /* What a grey pixel has of the three channels (ITU-R 601-2), cut to a whole level. */
 static float grey_of(const uint8_t *rgb, int64_t step)
 {
-    return floorf(0.2989f * (float)rgb[0] + 0.587f * (float)rgb[step] + 0.114f * (float)rgb[2 * step]);
+    return (float)(int)(0.2989f * (float)rgb[0] + 0.587f * (float)rgb[step] + 0.114f * (float)rgb[2 * step]);
 }
 
 static void map_bytes(uint8_t *x, int64_t n, const uint8_t table[256])
@@ -66,16 +66,25 @@ void nt_image_contrast(nt_image *image, double factor)
 void nt_image_saturation(nt_image *image, double factor)
 {
     const int64_t n = n_pixels(image);
-    uint8_t *x = image->data;
     if (image->channels != 3) return;
+    uint8_t *restrict red = image->data, *restrict green = red + n, *restrict blue = green + n;
     for (int64_t i = 0; i < n; i++) {
-        float grey = grey_of(x + i, n);
-        for (int64_t c = 0; c < 3; c++)
-            x[c * n + i] = to_byte(blend((float)x[c * n + i], grey, factor));
+        const uint8_t rgb[3] = {red[i], green[i], blue[i]};
+        float grey = grey_of(rgb, 1);
+        red[i] = to_byte(blend((float)rgb[0], grey, factor));
+        green[i] = to_byte(blend((float)rgb[1], grey, factor));
+        blue[i] = to_byte(blend((float)rgb[2], grey, factor));
     }
 }
 
 /* --- hue --- */
+
+/* Down to a whole number; unlike floorf, without a call on processors of any age. |x| is small. */
+static float whole_of(float x)
+{
+    float whole = (float)(int)x;
+    return whole > x ? whole - 1 : whole;
+}
 
 /* Hue in turns, saturation and value of a colour in [0, 1] (Smith 1978). */
 static void rgb_to_hsv(const float rgb[3], float hsv[3])
@@ -89,14 +98,14 @@ static void rgb_to_hsv(const float rgb[3], float hsv[3])
     else if (range > 0)
         sixths = 4 + (rgb[0] - rgb[1]) / range;
     float turns = sixths / 6;
-    hsv[0] = turns - floorf(turns);
+    hsv[0] = turns - whole_of(turns);
     hsv[1] = range > 0 ? range / most : 0;
     hsv[2] = most;
 }
 
 static void hsv_to_rgb(const float hsv[3], float rgb[3])
 {
-    float sixths = hsv[0] * 6, whole = floorf(sixths), part = sixths - whole, s = hsv[1], v = hsv[2];
+    float sixths = hsv[0] * 6, whole = whole_of(sixths), part = sixths - whole, s = hsv[1], v = hsv[2];
     float p = v * (1 - s), q = v * (1 - s * part), t = v * (1 - s * (1 - part));
     const float colour[6][3] = {{v, t, p}, {q, v, p}, {p, v, t}, {p, q, v}, {t, p, v}, {v, p, q}};
     memcpy(rgb, colour[(int)whole % 6], 3 * sizeof *rgb);
@@ -113,7 +122,7 @@ void nt_image_hue(nt_image *image, double shift)
             rgb[c] = (float)x[c * n + i] / 255;
         rgb_to_hsv(rgb, hsv);
         hsv[0] += (float)shift;
-        hsv[0] -= floorf(hsv[0]);
+        hsv[0] -= whole_of(hsv[0]);
         hsv_to_rgb(hsv, rgb);
         for (int64_t c = 0; c < 3; c++)
             x[c * n + i] = to_byte(rgb[c] * 255.999f); /* as torchvision turns [0, 1] into bytes */

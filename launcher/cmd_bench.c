@@ -31,6 +31,7 @@ typedef struct bench {
     double *time_s; /* (N_PHASES, n_steps) */
     double median_s[N_PHASES];
     double startup_s, peak_rss_mib, samples_per_s;
+    double augment_s; /* of processor a step, in the reading thread */
 } bench;
 
 /* Seconds since this process was started by its parent (proc(5): field 22 of stat, in ticks after boot). */
@@ -74,13 +75,16 @@ static nt_status run_step(bench *b, int64_t step, double time_s[N_PHASES])
 
 static nt_status run_steps(bench *b)
 {
-    double time_s[N_PHASES] = {0};
+    double time_s[N_PHASES] = {0}, augmented_s = 0;
     for (int64_t i = 0; i < b->n_warmup + b->n_steps; i++) {
+        if (i == b->n_warmup) augmented_s = nt_prefetch_augmented(b->session->train_feed->prefetch);
         NT_TRY(run_step(b, i, time_s));
         if (i == 0) b->startup_s = process_age_s();
         for (int p = 0; i >= b->n_warmup && p < N_PHASES; p++)
             b->time_s[p * b->n_steps + i - b->n_warmup] = time_s[p];
     }
+    augmented_s = nt_prefetch_augmented(b->session->train_feed->prefetch) - augmented_s;
+    b->augment_s = augmented_s / (double)b->n_steps;
     nt_step_result last;
     nt_status status = nt_stepper_finish(b->stepper, &last);
     if (status == NT_ERR_NAN) b->session->agreed = true;
@@ -104,17 +108,19 @@ static double median(double *value, int64_t n)
 static nt_status reduce_results(bench *b)
 {
     struct rusage usage;
-    double value[N_PHASES + 2];
+    double value[N_PHASES + 3];
     for (int p = 0; p < N_PHASES; p++)
         value[p] = median(b->time_s + p * b->n_steps, b->n_steps);
     NT_CHECK(getrusage(RUSAGE_SELF, &usage) == 0, NT_ERR_UNAVAILABLE,
              "the system does not tell the memory used");
     value[N_PHASES] = (double)usage.ru_maxrss / 1024;
     value[N_PHASES + 1] = b->startup_s;
-    NT_TRY(nt_comm_host_reduce(b->session->comm, value, N_PHASES + 2, NT_REDUCE_MAX));
+    value[N_PHASES + 2] = b->augment_s;
+    NT_TRY(nt_comm_host_reduce(b->session->comm, value, N_PHASES + 3, NT_REDUCE_MAX));
     memcpy(b->median_s, value, sizeof b->median_s);
     b->peak_rss_mib = value[N_PHASES];
     b->startup_s = value[N_PHASES + 1];
+    b->augment_s = value[N_PHASES + 2];
     b->samples_per_s = (double)b->session->data->batch / b->median_s[PHASE_STEP];
     return NT_OK;
 }
@@ -129,6 +135,7 @@ static void print_json(const bench *b)
            (long long)s->data->batch, (long long)b->n_steps, b->samples_per_s);
     for (int p = 0; p < N_PHASES; p++)
         printf(", \"%s_ms\": %.6g", phase_name[p], 1e3 * b->median_s[p]);
+    printf(", \"augment_ms\": %.6g", 1e3 * b->augment_s);
     printf(", \"peak_rss_mib\": %.1f, \"startup_s\": %.3f}\n", b->peak_rss_mib, b->startup_s);
 }
 
@@ -146,6 +153,9 @@ static void print_text(const bench *b)
                100 * b->median_s[p] / b->median_s[PHASE_STEP]);
     if (!b->session->backend->ops->host_memory && !b->session->run->debug_sync)
         printf("(phases: the host's time to give the work; with run.debug_sync = yes, to do it)\n");
+    if (b->augment_s > 0)
+        printf("%-10s %10.3f %6.1f%%   of a core, in the reading thread beside the step\n", "augment",
+               1e3 * b->augment_s, 100 * b->augment_s / b->median_s[PHASE_STEP]);
     double flops = 3.0 * (double)nt_model_flops(b->session->model) * b->samples_per_s;
     printf("%-10s %10.3f\n\n%.0f samples/s, about %.1f GFLOP/s; first step %.3f s after the start; peak "
            "memory %.0f MiB "

@@ -34,7 +34,7 @@ same_losses() {
 differ() { ! cmp -s <(cut -d, -f4 "$1/metrics.csv") <(cut -d, -f4 "$2/metrics.csv") || fail "$1 and $2 are the same"; }
 
 expect 0 nntrain cfg.ini run.output=n1
-says 'augment: crop 8x8 of 13x12, hflip 0.5, rotation 15, .*erase 0.25$'
+says 'augment: crop 8x8 of 13x12, hflip 0.5, rotation 15 (nearest), .*erase 0.25$'
 expect 0 nntrain cfg.ini run.output=threads augment.threads=3 data.prefetch=0
 same_run n1 threads
 expect 0 ranks 2 cfg.ini run.output=n2
