@@ -56,7 +56,7 @@ static const nt_option options_table[] = {
     {"valid_limit", NT_OPTION_INT, AT(valid_limit), "0", 0, 0x1p40, .flags = NT_OPTION_FREE,
      .help = "validate on the first so many samples only; 0: all"},
     {"resize", NT_OPTION_PAIR, AT(resize), "0", 0, 1 << 16,
-     .help = "height, width of the images the model sees; 0: as stored"},
+     .help = "height, width that images get, bilinear with antialias; 0: as stored"},
     {"scale", NT_OPTION_FLOAT, AT(scale), "0", 0, 1e30,
      .help = "factor on stored values; 0: 1/255 for uint8, 1 for others"},
     {"mean", NT_OPTION_FLOATS, AT(mean),

@@ -13,6 +13,7 @@
 
 #include "core/log.h"
 #include "datasets/dataset.h"
+#include "datasets/image.h"
 #include "datasets/mapped.h"
 #include "datasets/transform.h"
 
@@ -50,10 +51,10 @@ struct nt_column {
 
     nt_dtype dtype;
     int64_t n_channels, n_pixels; /* channels_last: of a stored row; n_channels 0: no transposition */
-    nt_resize *resize;
-    int64_t n_planes;     /* to resize */
-    int64_t n_raw, n_out; /* elements of a row before and after */
-    void *raw, *turned;   /* one row each, where forming needs them */
+    nt_resampler *resize;         /* NULL: not resized */
+    nt_image big, small;          /* before and after that; no data */
+    int64_t n_raw, n_out;         /* elements of a row before and after */
+    void *raw, *turned;           /* one row each, where forming needs them */
 
     wish *wish; /* (n_wish_cap) and as many to sort with: grows to the largest batch */
     int64_t n_wish_cap;
@@ -173,7 +174,7 @@ void nt_column_close(nt_column *c)
 {
     if (!c) return;
     close_sets(c);
-    nt_resize_destroy(c->resize);
+    nt_resampler_destroy(c->resize);
     free(c->share), free(c->raw), free(c->turned), free(c->wish), free(c->from), free(c->memory);
     free(c);
 }
@@ -252,8 +253,9 @@ static nt_status plan_resize(nt_column *c, nt_shape shape, nt_column_form form, 
         "data.resize = %lld, %lld: samples are %s; only images (C, H, W) can be resized, to at least 1x1",
         (long long)form.height, (long long)form.width, nt_shape_text(shape, text));
     if (shape.dim[1] == form.height && shape.dim[2] == form.width) return NT_OK;
-    c->n_planes = shape.dim[0];
-    NT_TRY(nt_resize_create(&c->resize, shape.dim[1], shape.dim[2], form.height, form.width));
+    c->big = (nt_image){c->dtype, shape.dim[0], shape.dim[1], shape.dim[2], NULL};
+    c->small = (nt_image){c->dtype, shape.dim[0], form.height, form.width, NULL};
+    NT_TRY(nt_resampler_create(&c->resize, shape.dim[1], shape.dim[2], form.height, form.width));
     out_shape->dim[1] = form.height;
     out_shape->dim[2] = form.width;
     return NT_OK;
@@ -306,17 +308,25 @@ static nt_status read_raw(nt_column *c, int64_t row, int64_t n, void *dst)
     return NT_OK;
 }
 
+static void resize(nt_column *c, void *dst, void *src)
+{
+    nt_image big = c->big, small = c->small;
+    big.data = src;
+    small.data = dst;
+    nt_resampler_run(c->resize, &small, &big, &(nt_window){0, 0, big.height, big.width});
+}
+
 /* One row through all of its transformations. */
 static nt_status read_formed(nt_column *c, int64_t row, void *dst)
 {
     NT_TRY(read_raw(c, row, 1, c->raw));
-    const void *now = c->raw;
+    void *now = c->raw;
     if (c->n_channels) {
         void *to = c->resize ? c->turned : dst;
         nt_hwc_to_chw(to, now, c->n_pixels, c->n_channels, nt_dtype_bytes(c->dtype));
         now = to;
     }
-    if (c->resize) nt_resize_run(c->resize, dst, now, c->n_planes, c->dtype);
+    if (c->resize) resize(c, dst, now);
     return NT_OK;
 }
 

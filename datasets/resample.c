@@ -13,7 +13,7 @@
 
 /* Target i is the sum over k < n_taps[i] of weight[i * max_taps + k] * source[first[i] + k]. */
 typedef struct axis {
-    int64_t n_out, max_taps;
+    int64_t n_in, n_out, max_taps; /* n_in: what the table is for; 0: nothing yet */
     int64_t *first, *n_taps;
     float *weight;
 } axis;
@@ -67,6 +67,8 @@ static void set_pixel(axis *a, int64_t i, int64_t n_in)
 
 static void set_axis(axis *a, int64_t n_in)
 {
+    if (a->n_in == n_in) return;
+    a->n_in = n_in;
     for (int64_t i = 0; i < a->n_out; i++)
         set_pixel(a, i, n_in);
 }

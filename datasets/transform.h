@@ -1,22 +1,9 @@
-/* What is done to samples between the file and the batch: layout, size, checks of values, statistics. */
+/* What is done to samples between the file and the batch: layout, checks of values, statistics. What is done
+ * to images is in datasets/image.h. */
 #ifndef NT_DATASETS_TRANSFORM_H
 #define NT_DATASETS_TRANSFORM_H
 
 #include "core/model.h"
-
-/* --- resizing --- */
-
-typedef struct nt_resize nt_resize;
-
-/* Planes of height x width become new_height x new_width (all >= 1). Per axis: shrinking averages over the
- * covered area with exact fractions, enlarging interpolates linearly between pixel centres. */
-NT_MUST nt_status nt_resize_create(nt_resize **out, int64_t height, int64_t width, int64_t new_height,
-                                   int64_t new_width);
-void nt_resize_destroy(nt_resize *resize);
-
-/* n_planes consecutive planes of dtype NT_U8 (rounded half up) or NT_F32. dst and src do not overlap. Uses
- * memory of `resize`: one thread at a time. */
-void nt_resize_run(nt_resize *resize, void *dst, const void *src, int64_t n_planes, nt_dtype dtype);
 
 /* --- layout --- */
 

@@ -1,6 +1,7 @@
 /* The loops over samples, each against the plainest way to write it. */
 #include "core/rng.h"
 #include "datasets/dataset.h"
+#include "datasets/image.h"
 #include "datasets/transform.h"
 
 #include <float.h>
@@ -144,10 +145,10 @@ static void lists_become_mean_and_inverse(void **state)
 static void sides_beyond_reason_are_refused(void **state)
 {
     (void)state;
-    nt_resize *resize = NULL;
-    assert_int_equal(nt_resize_create(&resize, 2, 2, (int64_t)1 << 40, 2), NT_ERR_CONFIG);
-    assert_null(resize);
-    nt_resize_destroy(NULL);
+    nt_resampler *resampler = NULL;
+    assert_int_equal(nt_resampler_create(&resampler, 2, 2, (int64_t)1 << 40, 2), NT_ERR_CONFIG);
+    assert_null(resampler);
+    nt_resampler_destroy(NULL);
 }
 
 int main(void)
