@@ -204,6 +204,14 @@ static const nt_option options[] = {
      .flags = NT_OPTION_FREE,
      .help = "auto: go on from the newest good checkpoint if there is one; no: begin anew, refused where "
              "there are checkpoints; or a file"},
+    {.key = "force",
+     .type = NT_OPTION_BOOL,
+     .offset = offsetof(nt_checkpoint_options, force),
+     .def = "no",
+     .flags = NT_OPTION_FREE,
+     .help =
+         "go on from a checkpoint although options that change what is computed have changed; what has is "
+         "listed"},
     {.key = "on_error",
      .type = NT_OPTION_ENUM,
      .offset = offsetof(nt_checkpoint_options, on_error),

@@ -80,6 +80,7 @@ typedef struct nt_checkpoint_options {
     int64_t keep;       /* default 3 */
     bool best;          /* keep the one with the best validation loss; default yes */
     const char *resume; /* auto | no | path; default auto */
+    bool force;         /* go on from a checkpoint of another configuration */
     int on_error;       /* nt_checkpoint_on_error: a failed write */
 } nt_checkpoint_options;
 extern const nt_section nt_checkpoint_section; /* [checkpoint] */

@@ -167,8 +167,27 @@ static nt_status wait_for_lock(nt_folder *folder)
     return NT_OK;
 }
 
+/* The folder itself may not be a link, which would put the run's files somewhere else than they are looked
+ * for; folders above it may. */
+static nt_status refuse_link(const char *path)
+{
+    char part[PATH_MAX], to[PATH_MAX];
+    size_t n = strlen(path);
+    NT_CHECK(n > 0 && n < sizeof part, NT_ERR_CREATE,
+             "the path of the run folder has %zu bytes, allowed are 1 to %zu", n, sizeof part - 1);
+    memcpy(part, path, n + 1);
+    while (n > 1 && part[n - 1] == '/')
+        part[--n] = '\0';
+    ssize_t length = readlink(part, to, sizeof to - 1);
+    if (length < 0) return NT_OK;
+    to[length] = '\0';
+    NT_FAIL(NT_ERR_CREATE,
+            "run folder '%s' is a symbolic link to '%s': name that folder itself as run.output", path, to);
+}
+
 nt_status nt_folder_open(nt_folder **out, const char *path, const char *host)
 {
+    NT_TRY(refuse_link(path));
     NT_TRY(make_folders(path));
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     NT_CHECK(fd >= 0, NT_ERR_CREATE, "cannot use '%s' as run folder: %s", path, strerror(errno));
@@ -222,6 +241,7 @@ nt_status nt_folder_check(const char *path, const char *host)
 {
     char part[PATH_MAX];
     struct stat at;
+    NT_TRY(refuse_link(path));
     NT_TRY(find_existing(path, part, &at));
     NT_CHECK(S_ISDIR(at.st_mode), NT_ERR_CREATE, "cannot use '%s' as run folder: '%s' is not a folder", path,
              part);

@@ -2,6 +2,7 @@
  * after. Rank 0's weights go to the others through the gradient plane, as flat arenas. */
 #include "launcher/resume.h"
 
+#include "core/fault.h"
 #include "core/log.h"
 #include "core/phase.h"
 #include "core/weights.h"
@@ -38,7 +39,8 @@ static nt_status checkpoint_folder(const nt_session *session, char *path, size_t
     return NT_OK;
 }
 
-/* Refuses a checkpoint made with options that compute something else; says which free ones changed. */
+/* Refuses a checkpoint made with options that compute something else, unless told not to; says which free
+ * ones changed. */
 static nt_status check_config(const nt_session *session, const nt_checkpoint_meta *meta, const char *path)
 {
     nt_config *before = NULL;
@@ -48,12 +50,14 @@ static nt_status check_config(const nt_session *session, const nt_checkpoint_met
     if (status != NT_OK) return nt_error_prefix(status, "the configuration in checkpoint '%s': ", path);
     int n_fatal = nt_config_diff(before, session->config, differences, sizeof differences);
     nt_config_destroy(before);
-    NT_CHECK(
-        n_fatal == 0, NT_ERR_CONFIG,
-        "checkpoint '%s' was made with another configuration, so going on from it would not be the same run; "
-        "change it back, or choose another run.output. Differences: %s",
-        path, differences);
-    if (*differences) nt_info("options that may change have changed since the checkpoint: %s", differences);
+    NT_CHECK(n_fatal == 0 || session->checkpoint->force, NT_ERR_CONFIG,
+             "checkpoint '%s' was made with another configuration, so going on from it would not be the same "
+             "run; change it back, choose another run.output, or say checkpoint.force=yes. Differences: %s",
+             path, differences);
+    if (n_fatal > 0)
+        nt_warn("checkpoint.force = yes: going on with another configuration: %s", differences);
+    else if (*differences)
+        nt_info("options that may change have changed since the checkpoint: %s", differences);
     return NT_OK;
 }
 
@@ -236,6 +240,19 @@ nt_status nt_resume_find_for_use(nt_session *session, const char *path, nt_resum
     return NT_OK;
 }
 
+/* The file was read before, for its position: it must still be that one. */
+static nt_status check_not_replaced(const nt_resume *resume, const nt_checkpoint_meta *meta)
+{
+    const nt_position *a = &resume->position, *b = &meta->position;
+    NT_CHECK(
+        !resume->found || (a->step == b->step && a->epoch == b->epoch && a->batch == b->batch),
+        NT_ERR_CHECKPOINT,
+        "checkpoint '%s' was replaced while it was read: it stood at step %lld and now stands at step %lld; "
+        "is another run writing to this folder?",
+        resume->path, (long long)a->step, (long long)b->step);
+    return NT_OK;
+}
+
 static nt_status load_on_root(nt_session *session, const nt_resume *resume, bool with_state)
 {
     nt_checkpoint_meta meta = {0};
@@ -244,7 +261,9 @@ static nt_status load_on_root(nt_session *session, const nt_resume *resume, bool
         NT_TRY(nt_weights_load(session->net, resume->path, !resume->found && model->init_partial));
         return NT_OK;
     }
+    (void)nt_fault_point("resume.load");
     nt_status status = nt_checkpoint_load(session->net, resume->path, with_state, &meta);
+    if (status == NT_OK) status = check_not_replaced(resume, &meta);
     nt_checkpoint_meta_free(&meta);
     NT_TRY(status);
     return NT_OK;

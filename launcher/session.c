@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 nt_status nt_session_agree(nt_session *session, nt_status mine)
 {
@@ -100,6 +101,59 @@ static nt_status make_eval_feed(nt_session *session, nt_dataset *dataset)
     return NT_OK;
 }
 
+/* What tells one set of data from another: its form, and the samples at its ends and in the middle. */
+typedef struct fingerprint {
+    int64_t n_samples, n_classes, n_labels, n_values, x[8], x_dtype, target;
+    uint64_t rows[3];
+} fingerprint;
+
+static nt_status hash_row(nt_dataset *ds, int64_t row, uint64_t *hash)
+{
+    const size_t x_bytes = nt_dataset_x_bytes(ds), target_bytes = nt_dataset_target_bytes(ds);
+    char *values = calloc(1, x_bytes + target_bytes + 1);
+    NT_CHECK_ALLOC(values, x_bytes + target_bytes);
+    nt_status status = nt_dataset_read(ds, &row, 1, values, target_bytes > 0 ? values + x_bytes : NULL);
+    *hash = XXH3_64bits(values, x_bytes + target_bytes);
+    free(values);
+    NT_TRY(status);
+    return NT_OK;
+}
+
+static nt_status take_fingerprint(nt_dataset *ds, fingerprint *f)
+{
+    const nt_sample_spec *spec = &ds->spec;
+    const int64_t last = ds->n_samples - 1, row[3] = {0, last / 2, last};
+    *f = (fingerprint){.n_samples = ds->n_samples,
+                       .n_classes = spec->n_classes,
+                       .n_labels = spec->n_labels,
+                       .n_values = spec->n_values,
+                       .x_dtype = spec->x_dtype,
+                       .target = spec->target};
+    for (int i = 0; i < spec->x.n_dims && i < 8; i++)
+        f->x[i] = spec->x.dim[i];
+    for (int i = 0; i < 3; i++)
+        NT_TRY(hash_row(ds, row[i], &f->rows[i]));
+    return NT_OK;
+}
+
+/* Every rank opens the files by itself, and a host may see others: a stale cache, another mount. */
+static nt_status check_same_data(nt_session *session, nt_dataset *ds, const char *what)
+{
+    fingerprint mine;
+    if (!ds || session->comm->size == 1) return NT_OK;
+    NT_TRY(nt_session_agree(session, take_fingerprint(ds, &mine)));
+    nt_status status = nt_comm_same(session->comm, &mine, sizeof mine, what);
+    session->agreed = status == NT_ERR_CONFIG;
+    return status;
+}
+
+static nt_status check_all_see_the_same(nt_session *session)
+{
+    NT_TRY(check_same_data(session, session->train, "the training data (data.file)"));
+    NT_TRY(check_same_data(session, session->valid, "the validation data (data.file, data.valid_file)"));
+    return NT_OK;
+}
+
 nt_status nt_session_open_data(nt_session *session, bool valid)
 {
     nt_phase_enter("data");
@@ -107,7 +161,9 @@ nt_status nt_session_open_data(nt_session *session, bool valid)
     nt_status status = open_parts(session, valid);
     if (status == NT_OK) status = make_train_feed(session);
     if (status == NT_OK && session->valid) status = make_eval_feed(session, session->valid);
-    return nt_session_agree(session, status);
+    NT_TRY(nt_session_agree(session, status));
+    NT_TRY(check_all_see_the_same(session));
+    return NT_OK;
 }
 
 nt_status nt_session_open_for_eval(nt_session *session, bool valid)
@@ -115,7 +171,9 @@ nt_status nt_session_open_for_eval(nt_session *session, bool valid)
     nt_phase_enter("data");
     nt_status status = open_parts(session, valid);
     if (status == NT_OK) status = make_eval_feed(session, session->valid ? session->valid : session->train);
-    return nt_session_agree(session, status);
+    NT_TRY(nt_session_agree(session, status));
+    NT_TRY(check_all_see_the_same(session));
+    return NT_OK;
 }
 
 /* --- model and backend --- */

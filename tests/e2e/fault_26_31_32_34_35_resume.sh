@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Faults 31, 34, 35, 32: what a run resumes from, and what it refuses.
+# Faults 26, 31, 32, 34, 35: what a run resumes from, and what it refuses.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 small_config cfg.ini 2
@@ -10,6 +10,15 @@ cp -r run original
 expect 78 nntrain cfg.ini run.epochs=3 optimizer.lr=0.1 layer.drop.rate=0.3
 says "optimizer.lr.*0.05.*0.1"
 says "layer.drop.rate.*0.2.*0.3"
+says 'checkpoint.force=yes'
+cp -r run forced
+expect 0 nntrain cfg.ini run.output=forced run.epochs=3 optimizer.lr=0.1 checkpoint.force=yes
+says "warning: .*going on with another configuration: .*optimizer.lr: '0.05' -> '0.1'"
+# Force is about options, not about what cannot be: another number of batches, other shapes.
+expect 83 nntrain cfg.ini run.output=forced run.epochs=4 data.batch=20 checkpoint.force=yes
+says 'cannot be with'
+expect 78 nntrain cfg.ini run.output=forced run.epochs=4 layer.conv.filters=5 checkpoint.force=yes
+says 'layer conv.*: .* is 5 in this model, but 4 in the checkpoint'
 expect 0 nntrain cfg.ini run.epochs=3 run.log_every=2
 says 'going on from checkpoint .* after step 32'
 says 'step 48: valid'
