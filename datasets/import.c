@@ -9,10 +9,12 @@
 #include <string.h>
 #include <unistd.h>
 
-extern const nt_importer nt_import_mnist, nt_import_csv, nt_import_cifar10, nt_import_images;
+extern const nt_importer nt_import_mnist, nt_import_csv, nt_import_cifar10, nt_import_cifar100,
+    nt_import_images, nt_import_npy, nt_import_text;
 
-static const nt_importer *const importers[] = {&nt_import_mnist, &nt_import_cifar10, &nt_import_csv,
-                                               &nt_import_images, NULL};
+static const nt_importer *const importers[] = {
+    &nt_import_mnist,  &nt_import_cifar10, &nt_import_cifar100, &nt_import_csv,
+    &nt_import_images, &nt_import_npy,     &nt_import_text,     NULL};
 
 const nt_importer *const *nt_importers(void)
 {
@@ -82,7 +84,7 @@ static nt_status shorten(nt_import_writer *w)
     NT_CHECK(w->n_written > 0, NT_ERR_DATA, "/%s: none of its %lld samples is good", w->part,
              (long long)w->n_samples);
     NT_TRY(nt_h5_set_shorten(w->data, w->n_written));
-    NT_TRY(nt_h5_set_shorten(w->label, w->n_written));
+    if (w->label) NT_TRY(nt_h5_set_shorten(w->label, w->n_written));
     w->n_samples = w->n_written;
     return NT_OK;
 }
@@ -122,10 +124,11 @@ nt_status nt_import_begin(nt_import_writer *w, const char *part, int64_t n_sampl
     size_t x_bytes = (size_t)nt_shape_elems(w->format.shape) * nt_dtype_bytes(w->format.dtype);
     snprintf(name, sizeof name, "/%s", part);
     NT_TRY(nt_h5_make_group(w->file, name));
-    snprintf(name, sizeof name, "/%s/data", part);
+    snprintf(name, sizeof name, "/%s/%s", part, w->format.tokens ? "tokens" : "data");
     NT_TRY(nt_h5_set_create(&w->data, w->file, name, w->format.dtype,
                             nt_shape_with_n(w->format.shape, n_samples), rows_per_chunk(x_bytes, n_samples),
                             w->args->deflate));
+    if (w->format.tokens) return NT_OK;
     snprintf(name, sizeof name, "/%s/label", part);
     bool classes = w->format.n_classes > 0;
     nt_shape label = classes ? nt_shape_of(1, n_samples) : nt_shape_of(2, n_samples, w->format.n_targets);
@@ -161,8 +164,8 @@ nt_status nt_import_put(nt_import_writer *w, int64_t n, const void *x, const voi
     NT_CHECK(w->data && w->n_written + n <= w->n_samples, NT_ERR_DATA,
              "/%s: more samples than the %lld announced", w->part, (long long)w->n_samples);
     NT_TRY(nt_h5_set_write(w->data, w->n_written, n, x));
-    NT_TRY(nt_h5_set_write(w->label, w->n_written, n, target));
-    add_statistics(w, n, x);
+    if (w->label) NT_TRY(nt_h5_set_write(w->label, w->n_written, n, target));
+    if (!w->format.tokens) add_statistics(w, n, x);
     w->n_written += n;
     return NT_OK;
 }
@@ -186,10 +189,10 @@ static nt_status put_statistics(nt_import_writer *w, double scale)
 static nt_status put_attributes(nt_import_writer *w)
 {
     double scale = w->args->scale > 0 ? w->args->scale : w->format.dtype == NT_U8 ? 1.0 / 255 : 1.0;
-    NT_TRY(nt_h5_put_string(w->file, "/", "layout", "NCHW"));
+    if (!w->format.tokens) NT_TRY(nt_h5_put_string(w->file, "/", "layout", "NCHW"));
     NT_TRY(nt_h5_put_string(w->file, "/", "nntrain_version", NNTRAIN_VERSION));
     NT_TRY(nt_h5_put_string(w->file, "/", "source", w->args->source ? w->args->source : w->args->inputs[0]));
-    NT_TRY(nt_h5_put_floats(w->file, "/", "scale", &scale, 1));
+    if (!w->format.tokens) NT_TRY(nt_h5_put_floats(w->file, "/", "scale", &scale, 1));
     if (w->format.n_classes > 0) NT_TRY(nt_h5_put_int(w->file, "/", "classes", w->format.n_classes));
     if (w->format.class_names)
         NT_TRY(

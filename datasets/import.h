@@ -27,13 +27,17 @@ typedef struct nt_import_args {
     bool header;       /* the first line holds names */
     double scale;      /* attribute `scale`; 0: 1/255 for uint8, 1 for float */
     /* images */
-    int64_t size[2];      /* height and width to resize to; 0: as they are */
-    bool crop;            /* the middle of the shape of `size`, instead of all squeezed into it */
-    int64_t channels;     /* 1 or 3; 0: 1 if all are grey, else 3 */
-    double test_fraction; /* part of the samples that becomes the test part; 0: none */
-    bool skip_bad;        /* damaged files are left out and counted */
-    bool ignore_exif;     /* pictures stay as they are stored, also where EXIF says how they were held */
-    bool follow_links;    /* also those that lead out of the folder */
+    int64_t size[2];        /* height and width to resize to; 0: as they are */
+    bool crop;              /* the middle of the shape of `size`, instead of all squeezed into it */
+    int64_t channels;       /* 1 or 3; 0: 1 if all are grey, else 3 */
+    double test_fraction;   /* part of the samples that becomes the test part; below 0: not said */
+    bool skip_bad;          /* damaged files are left out and counted */
+    bool ignore_exif;       /* pictures stay as they are stored, also where EXIF says how they were held */
+    bool follow_links;      /* also those that lead out of the folder */
+    bool coarse;            /* cifar100: the coarse labels */
+    bool channels_last;     /* npy: samples are (H, W, C) */
+    bool channels_first;    /* npy: samples are (C, H, W) */
+    const char *vocabulary; /* text: a file of tokens; NULL: bytes */
 } nt_import_args;
 
 typedef struct nt_importer {
@@ -53,11 +57,12 @@ typedef struct nt_import_writer nt_import_writer;
 
 /* What is the same for both parts. */
 typedef struct nt_import_format {
-    nt_dtype dtype;                 /* NT_U8 or NT_F32 */
-    nt_shape shape;                 /* of a sample, (C, H, W) or (F) */
+    nt_dtype dtype;                 /* NT_U8, NT_F32; tokens: NT_U8 or NT_I32 */
+    nt_shape shape;                 /* of a sample, (C, H, W) or (F); of a stream of tokens, () */
     int64_t n_classes;              /* 0: float targets */
     int64_t n_targets;              /* float targets per sample */
     const char *const *class_names; /* (n_classes) or NULL */
+    bool tokens;                    /* a stream of tokens, which is its own target; n_classes: vocabulary */
 } nt_import_format;
 
 NT_MUST nt_status nt_import_open(nt_import_writer **out, const nt_import_args *args,
@@ -67,7 +72,7 @@ NT_MUST nt_status nt_import_open(nt_import_writer **out, const nt_import_args *a
 NT_MUST nt_status nt_import_begin(nt_import_writer *writer, const char *part, int64_t n_samples);
 
 /* The next n samples of the part: x (n, ...) of the format's dtype, target int32 (n) or float32 (n,
- * n_targets). */
+ * n_targets), NULL with tokens. */
 NT_MUST nt_status nt_import_put(nt_import_writer *writer, int64_t n, const void *x, const void *target);
 
 /* This part may end with fewer samples than announced, but at least one. */

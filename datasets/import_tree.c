@@ -254,7 +254,7 @@ static nt_status list_parts(walk *w, char *found[NT_TREE_PARTS])
 {
     bool more = found[NT_TREE_VALID] || found[NT_TREE_TEST];
     if (!found[NT_TREE_TRAIN]) return list_part(w, w->args->inputs[0], NT_TREE_TRAIN);
-    NT_CHECK(!more || w->args->test_fraction == 0, NT_ERR_USAGE,
+    NT_CHECK(!more || w->args->test_fraction <= 0, NT_ERR_USAGE,
              "'%s' has a part to test on: --test-fraction is for folders without one",
              found[NT_TREE_TEST] ? found[NT_TREE_TEST] : found[NT_TREE_VALID]);
     for (int part = 0; part < NT_TREE_PARTS; part++)
@@ -274,7 +274,7 @@ static nt_status check(const nt_tree *t, const nt_import_args *args)
         args->inputs[0]);
     NT_CHECK(n[NT_TREE_TRAIN] > 0, NT_ERR_DATA, "--test-fraction leaves none of %lld pictures to train on",
              (long long)t->n_files);
-    NT_CHECK(args->test_fraction == 0 || n[NT_TREE_TEST] > 0, NT_ERR_DATA,
+    NT_CHECK(args->test_fraction <= 0 || n[NT_TREE_TEST] > 0, NT_ERR_DATA,
              "--test-fraction %g takes none of %lld pictures", args->test_fraction, (long long)t->n_files);
     if (t->n_classes == 1) nt_warn("'%s' has one class only, '%s'", args->inputs[0], t->class_name[0]);
     if (t->n_other > 0)

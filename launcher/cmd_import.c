@@ -72,7 +72,7 @@ static nt_status import_into_file(const nt_args *args, nt_import_args *in, const
              "--scale wants a number, got '%s'", raw->scale);
     NT_TRY(parse_size(raw->size, in->size));
     NT_CHECK(!raw->test_fraction || (nt_text_to_float(raw->test_fraction, &in->test_fraction) &&
-                                     in->test_fraction > 0 && in->test_fraction < 1),
+                                     in->test_fraction >= 0 && in->test_fraction < 1),
              NT_ERR_USAGE, "--test-fraction wants a number between 0 and 1, got '%s'", raw->test_fraction);
     in->deflate = (int)raw->deflate;
     in->n_inputs = args->n_words - 2;
@@ -85,7 +85,7 @@ static nt_status import_into_file(const nt_args *args, nt_import_args *in, const
 
 static nt_status import_run(nt_session *session, int argc, char **argv)
 {
-    nt_import_args in = {.deflate = 0};
+    nt_import_args in = {.deflate = 0, .test_fraction = -1};
     raw_flags raw = {.deflate = 4};
     const nt_flag flags[] = {
         {"force", NT_FLAG_BOOL, &in.force, "replace the output"},
@@ -101,10 +101,14 @@ static nt_status import_run(nt_session *session, int argc, char **argv)
         {"crop", NT_FLAG_BOOL, &in.crop, "images: with --size, cut out the middle instead of squeezing"},
         {"channels", NT_FLAG_INT, &in.channels, "images: 1 or 3; default: 1 if all are grey, else 3"},
         {"test-fraction", NT_FLAG_STRING, &raw.test_fraction,
-         "images: part that is taken for testing, by name"},
+         "images: part that is taken for testing, by name; text: the end of it, default 0.1"},
         {"skip-bad", NT_FLAG_BOOL, &in.skip_bad, "images: leave damaged files out"},
         {"ignore-exif", NT_FLAG_BOOL, &in.ignore_exif, "images: do not turn them upright"},
-        {"follow-links", NT_FLAG_BOOL, &in.follow_links, "images: also links that lead out of the folder"}};
+        {"follow-links", NT_FLAG_BOOL, &in.follow_links, "images: also links that lead out of the folder"},
+        {"coarse", NT_FLAG_BOOL, &in.coarse, "cifar100: the 20 coarse classes"},
+        {"nhwc", NT_FLAG_BOOL, &in.channels_last, "npy: images are (N, H, W, C)"},
+        {"nchw", NT_FLAG_BOOL, &in.channels_first, "npy: images are (N, C, H, W)"},
+        {"vocabulary", NT_FLAG_STRING, &in.vocabulary, "text: a file of one token a line; default: bytes"}};
     const nt_syntax syntax = {USAGE, 3, MAX_INPUTS, false, flags, NT_N_ELEMS(flags)};
     NT_TRY(nt_session_begin(session, argc, argv, &syntax));
     nt_status status = NT_OK;
