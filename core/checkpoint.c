@@ -92,7 +92,8 @@ nt_status nt_checkpoint_read_meta(const char *path, nt_checkpoint_meta *meta)
     return NT_OK;
 }
 
-nt_status nt_checkpoint_load(nt_net *net, const char *path, bool with_state, nt_checkpoint_meta *meta)
+nt_status nt_checkpoint_load(nt_net *net, const char *path, bool with_state, bool verified,
+                             nt_checkpoint_meta *meta)
 {
     nt_arrays arrays;
     nt_checkpoint_file file;
@@ -100,7 +101,7 @@ nt_status nt_checkpoint_load(nt_net *net, const char *path, bool with_state, nt_
     NT_TRY(arrays_of_net(&arrays, net));
     nt_status status = nt_checkpoint_file_open(&file, path);
     if (status == NT_OK) {
-        status = nt_checkpoint_file_load(&file, &arrays, with_state);
+        status = nt_checkpoint_file_load(&file, &arrays, with_state, verified);
         if (status == NT_OK) {
             *meta = file.meta;
             file.meta = (nt_checkpoint_meta){0};

@@ -60,8 +60,10 @@ NT_MUST nt_status nt_checkpoint_read_meta(const char *path, nt_checkpoint_meta *
 
 /* Verifies the file fully, then fills the net (parameters, statistics and, if with_state, optimizer state).
  * Shapes and names must match: errors name the layer and both shapes. NT_ERR_CHECKPOINT: damaged;
- * NT_ERR_CONFIG: sound but does not fit. */
-NT_MUST nt_status nt_checkpoint_load(nt_net *net, const char *path, bool with_state,
+ * NT_ERR_CONFIG: sound but does not fit. verified: nt_checkpoint_find has just read all of this file, so it
+ * is read only once more, checking each array before it is taken: damage that came between leaves the net
+ * half filled. */
+NT_MUST nt_status nt_checkpoint_load(nt_net *net, const char *path, bool with_state, bool verified,
                                      nt_checkpoint_meta *meta);
 
 /* Finds what to resume from in `dir`: the file `latest` names, else the newest. Damaged ones are said and

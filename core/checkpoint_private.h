@@ -75,8 +75,10 @@ NT_MUST nt_status nt_checkpoint_file_read(nt_checkpoint_file *file, int index);
 /* All arrays. */
 NT_MUST nt_status nt_checkpoint_file_verify(nt_checkpoint_file *file);
 
-/* Verifies everything, and only then hands the arrays over (with_state: also the optimizer's). */
-NT_MUST nt_status nt_checkpoint_file_load(nt_checkpoint_file *file, const nt_arrays *arrays, bool with_state);
+/* Verifies everything, and only then hands the arrays over (with_state: also the optimizer's). verified: that
+ * has just been done, and each array is only verified again when its turn comes. */
+NT_MUST nt_status nt_checkpoint_file_load(nt_checkpoint_file *file, const nt_arrays *arrays, bool with_state,
+                                          bool verified);
 
 /* --- the folder (core/checkpoint_dir.c) --- */
 

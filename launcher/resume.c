@@ -167,6 +167,7 @@ static nt_status find_on_root(nt_session *session, nt_resume *out)
     }
     bool found = false;
     NT_TRY(nt_checkpoint_find(folder, out->path, sizeof out->path, &found));
+    out->verified = found;
     NT_CHECK(
         !(found && no), NT_ERR_CREATE,
         "run folder '%s' holds checkpoints of an earlier run; to go on from them use checkpoint.resume=auto, "
@@ -190,6 +191,7 @@ static nt_status find_for_use_on_root(nt_session *session, const char *path, nt_
         strcpy(out->path, path);
     } else {
         NT_TRY(nt_checkpoint_find(folder, out->path, sizeof out->path, &found));
+        out->verified = found;
     }
     NT_CHECK(found, NT_ERR_NO_INPUT, "there is no checkpoint in '%s': train first, or name a checkpoint file",
              folder);
@@ -262,7 +264,7 @@ static nt_status load_on_root(nt_session *session, const nt_resume *resume, bool
         return NT_OK;
     }
     (void)nt_fault_point("resume.load");
-    nt_status status = nt_checkpoint_load(session->net, resume->path, with_state, &meta);
+    nt_status status = nt_checkpoint_load(session->net, resume->path, with_state, resume->verified, &meta);
     if (status == NT_OK) status = check_not_replaced(resume, &meta);
     nt_checkpoint_meta_free(&meta);
     NT_TRY(status);

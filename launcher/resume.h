@@ -13,8 +13,9 @@
 #include <limits.h>
 
 typedef struct nt_resume {
-    bool found;   /* a checkpoint, or weights that stand in for one */
-    bool weights; /* path is a safetensors file: a fresh run begins with it, or it is evaluated */
+    bool found;    /* a checkpoint, or weights that stand in for one */
+    bool weights;  /* path is a safetensors file: a fresh run begins with it, or it is evaluated */
+    bool verified; /* rank 0: all of the file was read and found good */
     char path[PATH_MAX];
     nt_position position; /* of a fresh run if nothing was found */
     char *tuning_text;    /* malloc'ed; NULL if nothing was found */

@@ -92,7 +92,7 @@ static inline nt_status bundle_compare(bundle *b, const char *path, bool *same)
     memset(got.value, 0, sizeof got.value);
     nt_status status = nt_checkpoint_file_open(&file, path);
     if (status != NT_OK) return status;
-    status = nt_checkpoint_file_load(&file, &got.arrays, true);
+    status = nt_checkpoint_file_load(&file, &got.arrays, true, false);
     *same = status == NT_OK && memcmp(got.value, b->value, sizeof got.value) == 0 &&
             same_meta(&file.meta, &b->meta);
     if (status != NT_OK && got.n_sets > 0) status = NT_ERR_BUG; /* handed over before all was verified */

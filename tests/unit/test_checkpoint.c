@@ -85,7 +85,7 @@ static void weights_alone_can_be_loaded(void **state)
     bundle_init(&b, 9);
     b.arrays.n = 3; /* the three params */
     assert_ok(nt_checkpoint_file_open(&file, file_in(dir, "step_00000003.h5")));
-    assert_ok(nt_checkpoint_file_load(&file, &b.arrays, false));
+    assert_ok(nt_checkpoint_file_load(&file, &b.arrays, false, false));
     nt_checkpoint_file_close(&file);
     assert_int_equal(b.n_sets, 3);
     bundle want;
@@ -362,19 +362,19 @@ static void fault_26_another_model(void **state)
     assert_ok(nt_checkpoint_file_open(&file, file_in(dir, "step_00000004.h5")));
     bundle_init(&b, 4);
     b.item[2].shape.dim[0] = 6;
-    assert_fails(nt_checkpoint_file_load(&file, &b.arrays, true), NT_ERR_CONFIG, "layer fc", "weight",
+    assert_fails(nt_checkpoint_file_load(&file, &b.arrays, true, false), NT_ERR_CONFIG, "layer fc", "weight",
                  "6x4 in this model", "3x4 in the checkpoint");
     bundle_init(&b, 4);
     memcpy(b.item[0].name, "params/conv0.bias", 18);
-    assert_fails(nt_checkpoint_file_load(&file, &b.arrays, true), NT_ERR_CONFIG, "layer conv0",
+    assert_fails(nt_checkpoint_file_load(&file, &b.arrays, true, false), NT_ERR_CONFIG, "layer conv0",
                  "2 in this model", "not in the checkpoint");
     bundle_init(&b, 4);
     memcpy(b.item[2].name, "params/fd.weight", 17);
-    assert_fails(nt_checkpoint_file_load(&file, &b.arrays, true), NT_ERR_CONFIG, "layer fc",
+    assert_fails(nt_checkpoint_file_load(&file, &b.arrays, true, false), NT_ERR_CONFIG, "layer fc",
                  "3x4 in the checkpoint", "not in this model");
     bundle_init(&b, 4);
     b.arrays.n = 4;
-    assert_fails(nt_checkpoint_file_load(&file, &b.arrays, true), NT_ERR_CONFIG, "layer fc",
+    assert_fails(nt_checkpoint_file_load(&file, &b.arrays, true, false), NT_ERR_CONFIG, "layer fc",
                  "optimizer state");
     assert_int_equal(b.n_sets, 0); /* nothing was touched */
     nt_checkpoint_file_close(&file);
@@ -526,7 +526,7 @@ static void fault_39_optimizer_state_missing(void **state)
     check_unfit(&b, in_dir("state.h5"), "no optimizer state", "weights alone");
     b.arrays.n = 3;
     assert_ok(nt_checkpoint_file_open(&file, in_dir("state.h5")));
-    assert_ok(nt_checkpoint_file_load(&file, &b.arrays, false));
+    assert_ok(nt_checkpoint_file_load(&file, &b.arrays, false, false));
     nt_checkpoint_file_close(&file);
 }
 

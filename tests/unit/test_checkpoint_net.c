@@ -103,7 +103,7 @@ static nt_status load(machine *m, const char *dir, bool with_state)
     nt_checkpoint_meta meta;
     assert_ok(nt_checkpoint_find(dir, path, sizeof path, &found));
     assert_true(found);
-    nt_status status = nt_checkpoint_load(m->net, path, with_state, &meta);
+    nt_status status = nt_checkpoint_load(m->net, path, with_state, false, &meta);
     nt_checkpoint_meta_free(&meta);
     return status;
 }
@@ -248,7 +248,7 @@ static void damage_leaves_the_net_untouched(void **state)
     at[n - 1] ^= 1;
     write_whole(path, bytes, n_bytes);
     free(bytes);
-    assert_fails(nt_checkpoint_load(m.net, path, true, &meta), NT_ERR_CHECKPOINT, "step_00000001.h5",
+    assert_fails(nt_checkpoint_load(m.net, path, true, false, &meta), NT_ERR_CHECKPOINT, "step_00000001.h5",
                  "damaged");
     assert_string_equal(digest_of(&m, after), before);
     machine_close(&m), machine_close(&same);
