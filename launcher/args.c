@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_FLAGS 16
+#define MAX_FLAGS 32
 
 /* `section.key=`: letters, digits, '_', '-' and '.', at least one '.', then '='. */
 static bool is_override(const char *word)
