@@ -164,7 +164,11 @@ static nt_status check_kind(const nt_config *config, const nt_augment_options *o
                *type = nt_dtype_name(stored->x_dtype);
     bool number = stored->x_dtype == NT_U8 || stored->x_dtype == NT_F32;
     nt_shape_text(stored->x, text);
-    if (key && (stored->x.n_dims != 3 || !number || stored->x.dim[0] > NT_MAX_CHANNELS))
+    if ((o->cutout > 0 || o->erase > 0) && stored->x.dim[0] > NT_MAX_CHANNELS)
+        return nt_config_fail(config, "augment", o->cutout > 0 ? "cutout" : "erase",
+                              "augment.%s takes images of at most %d channels, but the samples are %s",
+                              o->cutout > 0 ? "cutout" : "erase", NT_MAX_CHANNELS, text);
+    if (key && (stored->x.n_dims != 3 || !number))
         return nt_config_fail(config, "augment", key,
                               "augment.%s needs images (C, H, W), but the samples are %s %s", key, text,
                               type);
@@ -243,7 +247,8 @@ static void set_geometry(nt_augment *a)
 static void set_fill(nt_augment *a)
 {
     const nt_input_options *in = &a->spec.input;
-    for (int64_t c = 0; c < a->out.channels && in->n_channels > 0 && in->scale > 0; c++) {
+    for (int64_t c = 0; c < a->out.channels && c < NT_MAX_CHANNELS && in->n_channels > 0 && in->scale > 0;
+         c++) {
         double mean = in->mean[in->n_channels == 1 ? 0 : c] / in->scale;
         if (a->out.dtype == NT_U8) mean = fmin(fmax(rint(mean), 0), 255);
         a->fill[c] = (float)mean;
