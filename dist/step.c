@@ -72,15 +72,6 @@ static nt_status choose_recording(nt_stepper *s)
     return NT_OK;
 }
 
-/* Statistics of a device's batchnorm stay with the device so far. */
-static nt_status check_sync(const nt_stepper *s)
-{
-    NT_CHECK(!s->options.sync_batchnorm || s->comm->size == 1 || s->backend->ops->host_memory, NT_ERR_CONFIG,
-             "run.sync_batchnorm = yes needs run.device = cpu or ref: backend %s cannot do it",
-             s->backend->ops->name);
-    return NT_OK;
-}
-
 nt_status nt_stepper_create(nt_stepper **out, nt_net *net, nt_comm *comm, double bucket_mb,
                             const nt_step_options *options)
 {
@@ -97,8 +88,7 @@ nt_status nt_stepper_create(nt_stepper **out, nt_net *net, nt_comm *comm, double
     s->early = host && options->nan_policy == NT_NAN_ABORT && options->clip_norm <= 0 &&
                !(s->sharded && nt_net_n_ratio_sums(net) > 0);
     s->late = !host && !s->backend->options.debug_sync;
-    nt_status status = check_sync(s);
-    if (status == NT_OK) status = choose_recording(s);
+    nt_status status = choose_recording(s);
     if (status == NT_OK) status = nt_buckets_create(&s->buckets, net, comm, bucket_mb, on_reduced, s);
     if (status != NT_OK) {
         nt_stepper_destroy(s);

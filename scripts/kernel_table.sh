@@ -36,10 +36,14 @@ multiply | dot_rows< | dot_rows | gradient of the gates | act | 8 | 4 | 2
 multiply | nt_map1< | nt_map1 | a head: gradient, weighted | act | 8 | 4 | 1
 batchnorm | nt_sum_(rows|columns)<.*[ <]moments | nt_sum_rows, nt_sum_columns | batchnorm: statistics | act | 4 | 2 | 4
 batchnorm | put_statistics | put_statistics | its constants, per channel | - | - | - | -
+batchnorm | put_part< | put_part | statistics over ranks: before the sum | - | - | - | -
+batchnorm | join_parts | join_parts | the same, after it | - | - | - | -
 batchnorm | put_running | put_running | the same in inference | - | - | - | -
 batchnorm | [ ^]apply< | apply | batchnorm: y, relu | act | 8 | 4 | 4
 batchnorm | nt_sum_(rows|columns)<.*gradient_moments | nt_sum_rows, nt_sum_columns | batchnorm, backward: sums | act | 8 | 4 | 7
-batchnorm | put_gradients | put_gradients | its constants, per channel | - | - | - | -
+batchnorm | [ ^]put_gradients | put_gradients | its constants, per channel | - | - | - | -
+batchnorm | put_part_gradients | put_part_gradients | over ranks: before the sum | - | - | - | -
+batchnorm | put_corrections | put_corrections | the same, after it | - | - | - | -
 batchnorm | apply_backward< | apply_backward | batchnorm, backward: dx | act | 12 | 6 | 8
 row_norm | [ ^]forward< | forward | layer_norm, group_norm | tok | 8 | 4 | 10
 row_norm | [ ^]backward< | backward | the same: dx | tok | 12 | 6 | 14

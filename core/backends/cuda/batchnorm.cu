@@ -1,8 +1,9 @@
 /* batchnorm, as core/layers/batchnorm.h defines it, with ReLU on top where it is fused.
  *
- * Three launches forward (sums, a thread per channel that makes constants of them, y) and three backward.
- * Statistics are sums of x - pivot, where the pivot is the channel's first value, so that the variance does
- * not cancel where the mean is large; what the mean loses when it is rounded to float is made up for in
+ * Three launches forward (sums, a thread per channel that makes constants of them, y) and three backward;
+ * where statistics are of all ranks' parts, the launch in the middle is two, with a sum over ranks between
+ * them. Statistics are sums of x - pivot, where the pivot is the channel's first value, so that the variance
+ * does not cancel where the mean is large; what the mean loses when it is rounded to float is made up for in
  * `shift`. The ReLU's mask is computed again from x with the same fused multiply-add, so y need not be kept.
  *
  * Bytes: forward 2 reads of x and 1 write, backward 2 reads of (x, dy) and 1 write; the second read comes
@@ -24,10 +25,11 @@ struct __align__(8) correction
     float slope, mean;
 };
 
-/* What forward leaves for backward: (C) of each. */
+/* What forward leaves for backward: (C) of each. sums: what the parts of a batch that other devices have are
+ * summed with, as core/moments.h has it: (2 C + 1), the last the count of values per channel. */
 struct saved {
     affine *constants;
-    double *mean, *var;
+    double *mean, *var, *sums;
 };
 
 static saved saved_of(const nt_cuda_norm *norm)
@@ -36,6 +38,7 @@ static saved saved_of(const nt_cuda_norm *norm)
     s.constants = (affine *)norm->saved;
     s.mean = (double *)(s.constants + norm->shape.c);
     s.var = s.mean + norm->shape.c;
+    s.sums = s.var + norm->shape.c;
     return s;
 }
 
@@ -95,6 +98,38 @@ static __global__ void __launch_bounds__(NT_BLOCK)
     set_affine(&out.constants[c], mean, var, eps, (double)weight[c], (double)bias[c]);
 }
 
+/* Statistics of this part of the batch, as sums about the running mean; and constants of those of all parts.
+ */
+template <typename T>
+static __global__ void __launch_bounds__(NT_BLOCK)
+    put_part(saved out, const double *partial, nt_sums_plan plan, const T *x, const float *running_mean)
+{
+    const int64_t c = nt_thread();
+    if (c >= plan.z.c) return;
+    const double count = (double)(plan.z.n * plan.z.s);
+    const double shift = nt_channel_total(partial, plan, 0, c) / count;
+    const double spread = nt_channel_total(partial, plan, 1, c) / count - shift * shift;
+    const double mean = (double)nt_to_float(x[c * plan.z.s]) + shift, var = spread < 0 ? 0 : spread;
+    const double distance = mean - (double)running_mean[c];
+    out.sums[c] = count * distance;
+    out.sums[plan.z.c + c] = count * (var + distance * distance);
+    if (c == 0) out.sums[2 * plan.z.c] = count;
+}
+
+static __global__ void __launch_bounds__(NT_BLOCK)
+    join_parts(saved out, const float *weight, const float *bias, const float *running_mean, double eps,
+               int64_t n)
+{
+    const int64_t c = nt_thread();
+    if (c >= n) return;
+    const double count = out.sums[2 * n], shift = out.sums[c] / count;
+    const double spread = out.sums[n + c] / count - shift * shift;
+    const double mean = (double)running_mean[c] + shift, var = spread < 0 ? 0 : spread;
+    out.mean[c] = mean;
+    out.var[c] = var;
+    set_affine(&out.constants[c], mean, var, eps, (double)weight[c], (double)bias[c]);
+}
+
 /* The same from the running statistics. */
 static __global__ void __launch_bounds__(NT_BLOCK)
     put_running(affine *out, const float *weight, const float *bias, const float *mean, const float *var,
@@ -138,18 +173,43 @@ static void launch_apply(nt_cuda_stream stream, T *y, const T *x, const affine *
                   channels, n);
 }
 
+static unsigned channel_blocks(const nt_cuda_norm *norm)
+{
+    return (unsigned)nt_ceil_div(norm->shape.c, NT_BLOCK);
+}
+
+template <typename T> static void sum_moments(nt_cuda_stream stream, const nt_cuda_norm *norm, const T *x)
+{
+    const moments<T> f = {x, norm->shape.s, 0.0f};
+    nt_launch_sums<T>(stream, (double *)norm->scratch, f, nt_aligned(x), nt_plan_sums(norm->shape));
+}
+
+template <typename T> static void forward_part(nt_cuda_stream stream, const nt_cuda_norm *norm, const T *x)
+{
+    sum_moments(stream, norm, x);
+    NT_LAUNCH(put_part<T>, channel_blocks(norm), NT_BLOCK, 0, stream, saved_of(norm),
+              (const double *)norm->scratch, nt_plan_sums(norm->shape), x, norm->running_mean);
+}
+
+template <typename T>
+static void forward_joined(nt_cuda_stream stream, const nt_cuda_norm *norm, T *y, const T *x)
+{
+    const saved s = saved_of(norm);
+    NT_LAUNCH(join_parts, channel_blocks(norm), NT_BLOCK, 0, stream, s, norm->weight, norm->bias,
+              norm->running_mean, norm->eps, norm->shape.c);
+    launch_apply(stream, y, x, (const affine *)s.constants, norm->relu, norm->shape);
+}
+
 template <typename T>
 static void forward(nt_cuda_stream stream, const nt_cuda_norm *norm, T *y, const T *x, bool training)
 {
     const nt_cuda_channels z = norm->shape;
-    const unsigned blocks = (unsigned)nt_ceil_div(z.c, NT_BLOCK);
+    const unsigned blocks = channel_blocks(norm);
     affine *constants = training ? saved_of(norm).constants : (affine *)norm->scratch;
     if (training) {
-        const nt_sums_plan plan = nt_plan_sums(z);
-        const moments<T> f = {x, z.s, 0.0f};
-        nt_launch_sums<T>(stream, (double *)norm->scratch, f, nt_aligned(x), plan);
+        sum_moments(stream, norm, x);
         NT_LAUNCH(put_statistics<T>, blocks, NT_BLOCK, 0, stream, saved_of(norm),
-                  (const double *)norm->scratch, plan, x, norm->weight, norm->bias, norm->eps);
+                  (const double *)norm->scratch, nt_plan_sums(z), x, norm->weight, norm->bias, norm->eps);
     } else {
         NT_LAUNCH(put_running, blocks, NT_BLOCK, 0, stream, constants, norm->weight, norm->bias,
                   norm->running_mean, norm->running_var, norm->eps, z.c);
@@ -194,6 +254,38 @@ struct gradients {
     float *weight, *bias, *mean, *var; /* (C) */
 };
 
+/* Sums of dz and of dz xhat over this part's channel c into the four gradient slots. */
+static inline __device__ void put_slots(const gradients &out, int64_t c, const saved &batch, double sum_dz,
+                                        double sum_dz_xhat, const float *running_mean,
+                                        const nt_cuda_pass *pass, bool accumulate)
+{
+    const double var = batch.var[c], shift = batch.mean[c] - (double)running_mean[c];
+    nt_put_gradient(&out.weight[c], sum_dz_xhat, accumulate);
+    nt_put_gradient(&out.bias[c], sum_dz, accumulate);
+    nt_put_gradient(&out.mean[c], pass->share * shift, accumulate);
+    nt_put_gradient(&out.var[c], pass->share * (var + shift * shift), accumulate);
+}
+
+/* What the float `center` lacks of the mean. */
+static inline __device__ double center_error(const saved &batch, int64_t c)
+{
+    return batch.mean[c] - (double)batch.constants[c].center;
+}
+
+static inline __device__ correction correct(const saved &batch, int64_t c, double eps, double sum_dz,
+                                            double sum_dz_xhat, double count)
+{
+    const double slope = sum_dz_xhat / count / sqrt(batch.var[c] + eps);
+    return {(float)slope, (float)(sum_dz / count - slope * center_error(batch, c))};
+}
+
+static inline __device__ double xhat_sum(const double *partial, const nt_sums_plan &plan, const saved &batch,
+                                         int64_t c, double eps, double sum_dz)
+{
+    const double about_center = nt_channel_total(partial, plan, 1, c);
+    return (about_center - center_error(batch, c) * sum_dz) / sqrt(batch.var[c] + eps);
+}
+
 /* A thread per channel: the four gradient slots, and the constants of dx. */
 static __global__ void __launch_bounds__(NT_BLOCK)
     put_gradients(gradients out, correction *corrections, const double *partial, nt_sums_plan plan,
@@ -202,16 +294,31 @@ static __global__ void __launch_bounds__(NT_BLOCK)
 {
     const int64_t c = nt_thread();
     if (c >= plan.z.c) return;
-    const double count = (double)(plan.z.n * plan.z.s), mean = batch.mean[c], var = batch.var[c];
-    const double error = mean - (double)batch.constants[c].center, inv_std = 1 / sqrt(var + eps);
     const double sum_dz = nt_channel_total(partial, plan, 0, c);
-    const double sum_dz_xhat = inv_std * (nt_channel_total(partial, plan, 1, c) - error * sum_dz);
-    const double slope = inv_std * sum_dz_xhat / count, shift = mean - (double)running_mean[c];
-    corrections[c] = {(float)slope, (float)(sum_dz / count - slope * error)};
-    nt_put_gradient(&out.weight[c], sum_dz_xhat, accumulate);
-    nt_put_gradient(&out.bias[c], sum_dz, accumulate);
-    nt_put_gradient(&out.mean[c], pass->share * shift, accumulate);
-    nt_put_gradient(&out.var[c], pass->share * (var + shift * shift), accumulate);
+    const double sum_dz_xhat = xhat_sum(partial, plan, batch, c, eps, sum_dz);
+    corrections[c] = correct(batch, c, eps, sum_dz, sum_dz_xhat, (double)(plan.z.n * plan.z.s));
+    put_slots(out, c, batch, sum_dz, sum_dz_xhat, running_mean, pass, accumulate);
+}
+
+/* The same in two, before and after this part's sums have become those of all parts. */
+static __global__ void __launch_bounds__(NT_BLOCK)
+    put_part_gradients(gradients out, const double *partial, nt_sums_plan plan, saved batch,
+                       const float *running_mean, double eps, const nt_cuda_pass *pass, bool accumulate)
+{
+    const int64_t c = nt_thread();
+    if (c >= plan.z.c) return;
+    const double sum_dz = nt_channel_total(partial, plan, 0, c);
+    const double sum_dz_xhat = xhat_sum(partial, plan, batch, c, eps, sum_dz);
+    batch.sums[c] = sum_dz;
+    batch.sums[plan.z.c + c] = sum_dz_xhat;
+    put_slots(out, c, batch, sum_dz, sum_dz_xhat, running_mean, pass, accumulate);
+}
+
+static __global__ void __launch_bounds__(NT_BLOCK)
+    put_corrections(correction *corrections, saved batch, double eps, int64_t n)
+{
+    const int64_t c = nt_thread();
+    if (c < n) corrections[c] = correct(batch, c, eps, batch.sums[c], batch.sums[n + c], batch.sums[2 * n]);
 }
 
 /* 2 reads, 1 write. */
@@ -253,27 +360,63 @@ static void launch_apply_backward(nt_cuda_stream stream, T *dx, const T *dy, con
 }
 
 /* scratch: corrections (C), then partial sums */
+static correction *corrections_of(const nt_cuda_norm *norm)
+{
+    return (correction *)norm->scratch;
+}
+
+static double *partial_of(const nt_cuda_norm *norm)
+{
+    return (double *)(corrections_of(norm) + norm->shape.c);
+}
+
+template <typename T>
+static void sum_gradient_moments(nt_cuda_stream stream, const nt_cuda_norm *norm, const T *dy, const T *x)
+{
+    const gradient_moments<T> f = {dy, x, saved_of(norm).constants, norm->relu, {0, 0, 0, 0}};
+    nt_launch_sums<T>(stream, partial_of(norm), f, nt_aligned(x) && nt_aligned(dy),
+                      nt_plan_sums(norm->shape));
+}
+
+template <typename T>
+static void write_dx(nt_cuda_stream stream, const nt_cuda_norm *norm, T *dx, const T *dy, const T *x)
+{
+    launch_apply_backward(stream, dx, dy, x, (const affine *)saved_of(norm).constants,
+                          (const correction *)corrections_of(norm), norm->relu, norm->shape);
+}
+
 template <typename T>
 static void backward(nt_cuda_stream stream, const nt_cuda_norm *norm, T *dx, const T *dy, const T *x,
                      const gradients &out, const nt_cuda_pass *pass, bool accumulate)
 {
-    const nt_cuda_channels z = norm->shape;
-    const nt_sums_plan plan = nt_plan_sums(z);
-    const saved batch = saved_of(norm);
-    correction *corrections = (correction *)norm->scratch;
-    double *partial = (double *)(corrections + z.c);
-    const gradient_moments<T> f = {dy, x, batch.constants, norm->relu, {0, 0, 0, 0}};
-    nt_launch_sums<T>(stream, partial, f, nt_aligned(x) && nt_aligned(dy), plan);
-    NT_LAUNCH(put_gradients, (unsigned)nt_ceil_div(z.c, NT_BLOCK), NT_BLOCK, 0, stream, out, corrections,
-              (const double *)partial, plan, batch, norm->running_mean, norm->eps, pass, accumulate);
-    if (dx)
-        launch_apply_backward(stream, dx, dy, x, (const affine *)batch.constants,
-                              (const correction *)corrections, norm->relu, z);
+    sum_gradient_moments(stream, norm, dy, x);
+    NT_LAUNCH(put_gradients, channel_blocks(norm), NT_BLOCK, 0, stream, out, corrections_of(norm),
+              (const double *)partial_of(norm), nt_plan_sums(norm->shape), saved_of(norm), norm->running_mean,
+              norm->eps, pass, accumulate);
+    if (dx) write_dx(stream, norm, dx, dy, x);
+}
+
+template <typename T>
+static void backward_part(nt_cuda_stream stream, const nt_cuda_norm *norm, const T *dy, const T *x,
+                          const gradients &out, const nt_cuda_pass *pass, bool accumulate)
+{
+    sum_gradient_moments(stream, norm, dy, x);
+    NT_LAUNCH(put_part_gradients, channel_blocks(norm), NT_BLOCK, 0, stream, out,
+              (const double *)partial_of(norm), nt_plan_sums(norm->shape), saved_of(norm), norm->running_mean,
+              norm->eps, pass, accumulate);
+}
+
+template <typename T>
+static void backward_joined(nt_cuda_stream stream, const nt_cuda_norm *norm, T *dx, const T *dy, const T *x)
+{
+    NT_LAUNCH(put_corrections, channel_blocks(norm), NT_BLOCK, 0, stream, corrections_of(norm),
+              saved_of(norm), norm->eps, norm->shape.c);
+    write_dx(stream, norm, dx, dy, x);
 }
 
 extern "C" size_t nt_cuda_norm_saved_bytes(nt_cuda_channels z)
 {
-    return (size_t)z.c * (sizeof(affine) + 2 * sizeof(double));
+    return (size_t)z.c * (sizeof(affine) + 4 * sizeof(double)) + sizeof(double);
 }
 
 /* Backward's corrections and partial sums; forward's are the same, and inference keeps constants here. */
@@ -289,11 +432,51 @@ extern "C" int nt_cuda_norm_forward(nt_cuda_stream stream, nt_dtype type, const 
     return (int)cudaGetLastError();
 }
 
+extern "C" double *nt_cuda_norm_sums(const nt_cuda_norm *norm)
+{
+    return saved_of(norm).sums;
+}
+
+extern "C" int nt_cuda_norm_forward_part(nt_cuda_stream stream, nt_dtype type, const nt_cuda_norm *norm,
+                                         const void *x)
+{
+    NT_WITH_TYPE(type, forward_part(stream, norm, (const T *)x));
+    return (int)cudaGetLastError();
+}
+
+extern "C" int nt_cuda_norm_forward_joined(nt_cuda_stream stream, nt_dtype type, const nt_cuda_norm *norm,
+                                           void *y, const void *x)
+{
+    NT_WITH_TYPE(type, forward_joined(stream, norm, (T *)y, (const T *)x));
+    return (int)cudaGetLastError();
+}
+
+static gradients gradients_of(float *const *dparam)
+{
+    return {dparam[NT_BN_WEIGHT], dparam[NT_BN_BIAS], dparam[NT_BN_MEAN], dparam[NT_BN_VAR]};
+}
+
+extern "C" int nt_cuda_norm_backward_part(nt_cuda_stream stream, nt_dtype type, const nt_cuda_norm *norm,
+                                          const void *dy, const void *x, float *const *dparam,
+                                          const nt_cuda_pass *pass, bool accumulate)
+{
+    NT_WITH_TYPE(type, backward_part(stream, norm, (const T *)dy, (const T *)x, gradients_of(dparam), pass,
+                                     accumulate));
+    return (int)cudaGetLastError();
+}
+
+extern "C" int nt_cuda_norm_backward_joined(nt_cuda_stream stream, nt_dtype type, const nt_cuda_norm *norm,
+                                            void *dx, const void *dy, const void *x)
+{
+    NT_WITH_TYPE(type, backward_joined(stream, norm, (T *)dx, (const T *)dy, (const T *)x));
+    return (int)cudaGetLastError();
+}
+
 extern "C" int nt_cuda_norm_backward(nt_cuda_stream stream, nt_dtype type, const nt_cuda_norm *norm, void *dx,
                                      const void *dy, const void *x, float *const *dparam,
                                      const nt_cuda_pass *pass, bool accumulate)
 {
-    const gradients out = {dparam[NT_BN_WEIGHT], dparam[NT_BN_BIAS], dparam[NT_BN_MEAN], dparam[NT_BN_VAR]};
-    NT_WITH_TYPE(type, backward(stream, norm, (T *)dx, (const T *)dy, (const T *)x, out, pass, accumulate));
+    NT_WITH_TYPE(type, backward(stream, norm, (T *)dx, (const T *)dy, (const T *)x, gradients_of(dparam),
+                                pass, accumulate));
     return (int)cudaGetLastError();
 }

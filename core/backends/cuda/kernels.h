@@ -315,6 +315,19 @@ int nt_cuda_norm_forward(nt_cuda_stream stream, nt_dtype type, const nt_cuda_nor
 int nt_cuda_norm_backward(nt_cuda_stream stream, nt_dtype type, const nt_cuda_norm *norm, void *dx,
                           const void *dy, const void *x, float *const *dparam, const nt_cuda_pass *pass,
                           bool accumulate);
+/* The same in two halves, between which the sums, which the first half leaves, become those of all parts of
+ * the batch: nt_batchnorm_forward_sums of them in forward, nt_batchnorm_backward_sums in backward; device
+ * memory.
+ */
+double *nt_cuda_norm_sums(const nt_cuda_norm *norm);
+int nt_cuda_norm_forward_part(nt_cuda_stream stream, nt_dtype type, const nt_cuda_norm *norm, const void *x);
+int nt_cuda_norm_forward_joined(nt_cuda_stream stream, nt_dtype type, const nt_cuda_norm *norm, void *y,
+                                const void *x);
+int nt_cuda_norm_backward_part(nt_cuda_stream stream, nt_dtype type, const nt_cuda_norm *norm, const void *dy,
+                               const void *x, float *const *dparam, const nt_cuda_pass *pass,
+                               bool accumulate);
+int nt_cuda_norm_backward_joined(nt_cuda_stream stream, nt_dtype type, const nt_cuda_norm *norm, void *dx,
+                                 const void *dy, const void *x);
 
 /* conv.cu: between tensors (N, C, S) and the matrices of a convolution, whose columns are the positions of n
  * samples: col (C R S, pitch), wide (C, pitch), pitch >= n P Q and a multiple of NT_CUDA_PITCH. */

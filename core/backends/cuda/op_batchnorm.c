@@ -27,13 +27,39 @@ static nt_status batchnorm_create(nt_op *op)
     return NT_OK;
 }
 
+static nt_status forward_with_others(nt_op *op, const nt_cuda_norm *norm, const nt_pass *pass)
+{
+    const nt_cuda *cuda = nt_cuda_of(op);
+    NT_CUDA_RUN(op, "batchnorm sums",
+                nt_cuda_norm_forward_part(cuda->compute, op->y.dtype, norm, op->x[0].data));
+    NT_TRY(pass->sum(pass->sum_arg, nt_cuda_norm_sums(norm), nt_batchnorm_forward_sums(norm->shape.c)));
+    NT_CUDA_RUN(op, "batchnorm",
+                nt_cuda_norm_forward_joined(cuda->compute, op->y.dtype, norm, op->y.data, op->x[0].data));
+    return NT_OK;
+}
+
 static nt_status batchnorm_forward(nt_op *op, const nt_pass *pass)
 {
-    (void)pass;
     const nt_cuda_norm norm = norm_of(op);
+    if (op->training && pass->sum) return forward_with_others(op, &norm, pass);
     NT_CUDA_RUN(op, "batchnorm",
                 nt_cuda_norm_forward(nt_cuda_of(op)->compute, op->y.dtype, &norm, op->y.data, op->x[0].data,
                                      op->training));
+    return NT_OK;
+}
+
+static nt_status backward_with_others(nt_op *op, const nt_cuda_norm *norm, float *const *dparam,
+                                      const nt_pass *pass)
+{
+    const nt_cuda *cuda = nt_cuda_of(op);
+    NT_CUDA_RUN(op, "batchnorm backward sums",
+                nt_cuda_norm_backward_part(cuda->compute, op->y.dtype, norm, op->dy.data, op->x[0].data,
+                                           dparam, cuda->pass, pass->accumulate));
+    NT_TRY(pass->sum(pass->sum_arg, nt_cuda_norm_sums(norm), nt_batchnorm_backward_sums(norm->shape.c)));
+    if (!op->need_dx[0]) return NT_OK;
+    NT_CUDA_RUN(op, "batchnorm backward",
+                nt_cuda_norm_backward_joined(cuda->compute, op->y.dtype, norm, op->dx[0].data, op->dy.data,
+                                             op->x[0].data));
     return NT_OK;
 }
 
@@ -44,6 +70,7 @@ static nt_status batchnorm_backward(nt_op *op, const nt_pass *pass)
     float *dparam[4];
     for (int i = 0; i < 4; i++)
         dparam[i] = op->dparam[i].data;
+    if (pass->sum) return backward_with_others(op, &norm, dparam, pass);
     NT_CUDA_RUN(op, "batchnorm backward",
                 nt_cuda_norm_backward(cuda->compute, op->y.dtype, &norm,
                                       op->need_dx[0] ? op->dx[0].data : NULL, op->dy.data, op->x[0].data,
