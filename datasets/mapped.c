@@ -27,7 +27,7 @@ static void on_bus_error(int signal)
 static void install_handler(void)
 {
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-    struct sigaction now, action = {.sa_handler = on_bus_error, .sa_flags = SA_NODEFER};
+    struct sigaction now, action = {.sa_handler = on_bus_error};
     sigemptyset(&action.sa_mask);
     pthread_mutex_lock(&lock);
     if (sigaction(SIGBUS, NULL, &now) == 0 && now.sa_handler != on_bus_error) {
@@ -73,7 +73,7 @@ bool nt_mapped_is_whole(const nt_mapped *m)
 bool nt_mapped_copy(void *dst, const char *const *from, int64_t n, size_t row_bytes)
 {
     sigjmp_buf here;
-    if (sigsetjmp(here, 0)) { /* the mask needs no saving: the handler blocks nothing */
+    if (sigsetjmp(here, 1)) { /* with the mask: the signal is blocked while it is handled */
         way_back = NULL;
         return false;
     }
