@@ -1,8 +1,8 @@
 /* Augmentation: what is done to a sample between the dataset and the net, in this order:
  *
  *   crop (with padding) or resized_crop; hflip, vflip; rotation; brightness, contrast, saturation and hue in
- * an order drawn for each sample; randaugment; cutout; erase; then normalisation, on the device; mixup or
- * cutmix (datasets/mix.h).
+ * an order drawn for each sample; randaugment; cutout; erase; then mixup or cutmix of the batch
+ * (datasets/mix.h), and normalisation, on the device.
  *
  * Every number that is drawn is a pure function of (seed, epoch, sample index), so augmentation depends
  * neither on ranks nor on threads nor on where a run was resumed. Samples keep their type: uint8 stays uint8

@@ -61,6 +61,12 @@ expect 0 nntrain eval cfg.ini run.output=m1 "${mixed[@]}" --json
 cp out once
 expect 0 ranks 2 eval cfg.ini run.output=m1 "${mixed[@]}" data.eval_batch=7 --json
 cmp -s <(sed 's/"loss.*correct/"correct/' once) <(sed 's/"loss.*correct/"correct/' out) || fail "evaluations differ"
+expect 0 nntrain check m1/config.ini # as resolved: every key is given
+digits=("$source_dir/launcher/examples/digits.ini" "data.file=$source_dir/datasets/digits.h5" run.steps=3 run.output=d1
+    augment.crop=7 augment.padding=1 "${mixed[@]}")
+expect 0 nntrain "${digits[@]}"
+expect 0 nntrain predict "${digits[0]}" "$source_dir/datasets/digits.h5" p.h5 --group /test "${digits[@]:1}"
+says 'predictions of 360 samples'
 values=(data.target=value layer.fc.units=1 loss.label_smoothing=0)
 expect 0 nntrain cfg.ini run.output=v1 "${values[@]}" "${mixed[@]}"
 expect 0 ranks 2 cfg.ini run.output=v2 "${values[@]}" "${mixed[@]}"

@@ -358,6 +358,36 @@ static void cutout_covers_pixels_as_it_should(void **state)
     tear_down(&b);
 }
 
+/* What is cut out keeps its colour: brightness came before. And the square lies upright: rotation came
+ * before. */
+static void colours_come_before_cutout(void **state)
+{
+    (void)state;
+    enum { SIDE_ = 12, S = 5 };
+    uint8_t src[SIDE_ * SIDE_], dst[SIDE_ * SIDE_];
+    int n_changed = 0;
+    memset(src, 100, sizeof src);
+    nt_sample_spec spec = image_spec(NT_U8, 1, SIDE_, SIDE_);
+    spec.input = (nt_input_options){.scale = 1.0 / 255, .n_channels = 1, .mean = {201.0 / 255}};
+    bench b = set_up("rotation = 40\nbrightness = 0.5\ncutout = 5\n", spec, true);
+    for (int64_t i = 0; i < 200; i++) {
+        int top = SIDE_, left = SIDE_, bottom = -1, right = -1, n = 0;
+        nt_augmenter_run(b.augmenter, 5, i, dst, src);
+        for (int y = 0; y < SIDE_; y++)
+            for (int x = 0; x < SIDE_; x++) {
+                if (dst[y * SIDE_ + x] != 201) continue;
+                n++;
+                top = y < top ? y : top, bottom = y > bottom ? y : bottom;
+                left = x < left ? x : left, right = x > right ? x : right;
+            }
+        assert_true(n > 0 && n == (bottom - top + 1) * (right - left + 1));
+        assert_true(bottom - top < S && right - left < S);
+        n_changed += dst[(top > SIDE_ - 1 - bottom ? 4 : SIDE_ - 5) * SIDE_ + SIDE_ / 2] != 100;
+    }
+    assert_true(n_changed > 100);
+    tear_down(&b);
+}
+
 /* Beta(a, a) has the mean 1/2 and the variance 1 / (4 (2 a + 1)). */
 static void lambda_is_beta(void **state)
 {
@@ -643,6 +673,7 @@ int main(void)
         cmocka_unit_test(windows_are_torchvisions),
         cmocka_unit_test(erased_parts_are_torchvisions),
         cmocka_unit_test(cutout_covers_pixels_as_it_should),
+        cmocka_unit_test(colours_come_before_cutout),
         cmocka_unit_test(lambda_is_beta),
         cmocka_unit_test(mixing_has_its_rates),
         cmocka_unit_test(evaluation_takes_the_centre),
