@@ -36,6 +36,7 @@ typedef struct nt_checkpoint_meta {
     int n_ranks;
     int threads; /* of each rank; 0: unknown (older files). nt_checkpoint_save takes the backend's */
     char *optimizer;
+    char *features; /* datasets/features.h; NULL or "": none */
 } nt_checkpoint_meta;
 void nt_checkpoint_meta_free(nt_checkpoint_meta *meta);
 

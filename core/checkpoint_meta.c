@@ -13,7 +13,7 @@ static const struct field {
     const char *name;
     field_kind kind;
     size_t offset;
-    bool optional; /* numbers only: 0 and not there are the same, also in the digest */
+    bool optional; /* 0, or the text "", and not there are the same, also in the digest */
 } fields[] = {
     {"step", FIELD_INT64, offsetof(nt_checkpoint_meta, position.step)},
     {"epoch", FIELD_INT64, offsetof(nt_checkpoint_meta, position.epoch)},
@@ -42,6 +42,7 @@ static const struct field {
     {"stop_best", FIELD_FLOAT, offsetof(nt_checkpoint_meta, position.stop.best), .optional = true},
     {"stop_bad", FIELD_INT64, offsetof(nt_checkpoint_meta, position.stop.bad), .optional = true},
     {"threads", FIELD_INT, offsetof(nt_checkpoint_meta, threads), .optional = true},
+    {"features", FIELD_TEXT, offsetof(nt_checkpoint_meta, features), .optional = true},
 };
 
 #define MAX_TEXT_BYTES ((size_t)16 << 20)
@@ -72,6 +73,7 @@ static int64_t integer_of(const nt_checkpoint_meta *meta, const struct field *f)
 /* Whether the field stands in a file at all. */
 static bool is_stored(const nt_checkpoint_meta *meta, const struct field *f)
 {
+    if (f->optional && f->kind == FIELD_TEXT) return *text_of(meta, f) != '\0';
     return !f->optional || integer_of(meta, f) != 0;
 }
 

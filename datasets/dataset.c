@@ -7,6 +7,7 @@
 
 #include "core/fault.h"
 #include "core/log.h"
+#include "datasets/features.h"
 #include "datasets/transform.h"
 
 #include <math.h>
@@ -17,6 +18,7 @@
 
 static const char *const layout_words[] = {"auto", "nchw", "nhwc", NULL};
 static const char *const target_words[] = {"auto", "class", "value", "positions", NULL};
+static const char *const feature_words[] = {"none", "standardise", "minmax", NULL};
 static const char *const token_words[] = {"auto", "yes", "no", NULL};
 
 #define AT(field) offsetof(nt_data_options, field)
@@ -65,6 +67,16 @@ static const nt_option options_table[] = {
     {"std", NT_OPTION_FLOATS, AT(std), .help = "divided by after that, likewise; default: attribute `std`"},
     {"normalize", NT_OPTION_BOOL, AT(normalize), "no",
      .help = "compute mean and std from the training part where neither config nor file gives them"},
+    {"features", NT_OPTION_ENUM, AT(features), "none", .choices = feature_words,
+     .help =
+         "of rows of numbers: standardise makes each column's mean 0 and its standard deviation 1, minmax "
+         "its "
+         "range 0 to 1; computed on the training part and kept in the checkpoint; a constant column is only "
+         "shifted"},
+    {"one_hot", NT_OPTION_INTS, AT(one_hot), .min = 0, .max = 65535,
+     .help = "columns, from 0, whose integers are classes: each becomes a column of 0 and 1 for every one "
+             "that the "
+             "training part has; others are all 0"},
     {"prefetch", NT_OPTION_INT, AT(prefetch), "2", 0, 64, .flags = NT_OPTION_FREE,
      .help = "batches read ahead by a thread; 0: no thread"},
     {"memory_mb", NT_OPTION_INT, AT(memory_mb), "1024", 0, 1 << 24, .flags = NT_OPTION_FREE,
@@ -168,6 +180,11 @@ static nt_status compute(nt_dataset *ds)
 /* What comes after a format's own open: scale, mean and std in their order of precedence. */
 static nt_status settle(nt_dataset *ds, const nt_data_options *options, nt_split split)
 {
+    if (nt_features_wanted(options)) {
+        NT_TRY(nt_features_check(options, &ds->spec));
+        ds->spec.input = (nt_input_options){.scale = 1};
+        return NT_OK;
+    }
     if (options->scale > 0) ds->spec.input.scale = options->scale;
     if (ds->spec.input.scale == 0) ds->spec.input.scale = nt_default_scale(ds->spec.x_dtype);
     NT_TRY(take_configured(&ds->spec, options));
@@ -223,17 +240,58 @@ void nt_dataset_close(nt_dataset *ds)
     if (!ds) return;
     ds->ops->close(ds);
     forget_class_names(ds);
+    free(ds->stored);
     free(ds);
 }
 
 /* --- use --- */
+
+nt_status nt_dataset_set_features(nt_dataset *ds, const nt_features *features)
+{
+    char name[512];
+    ds->ops->describe(ds, name, sizeof name);
+    NT_BUG_UNLESS(!ds->features && ds->spec.x.n_dims == 1, "%s: features of features", name);
+    NT_CHECK(ds->spec.x.dim[0] == nt_features_n_in(features), NT_ERR_DATA,
+             "%s: samples of %lld columns, but the features were computed for %lld", name,
+             (long long)ds->spec.x.dim[0], (long long)nt_features_n_in(features));
+    ds->features = features;
+    ds->stored_dtype = ds->spec.x_dtype;
+    ds->spec.x_dtype = NT_F32;
+    ds->spec.x = nt_shape_of(1, nt_features_n_out(features));
+    return NT_OK;
+}
+
+static nt_status read_features(nt_dataset *ds, const int64_t *index, int64_t n, float *x, void *target)
+{
+    size_t row_bytes = (size_t)nt_features_n_in(ds->features) * nt_dtype_bytes(ds->stored_dtype);
+    if (n > ds->n_stored_cap) {
+        void *grown = realloc(ds->stored, (size_t)n * row_bytes);
+        NT_CHECK_ALLOC(grown, (size_t)n * row_bytes);
+        ds->stored = grown;
+        ds->n_stored_cap = n;
+    }
+    int64_t n_unknown = 0;
+    char name[512];
+    NT_TRY(ds->ops->read(ds, index, n, ds->stored, target));
+    nt_status status = nt_features_apply(ds->features, ds->stored_dtype, ds->stored, n, x, &n_unknown);
+    ds->ops->describe(ds, name, sizeof name);
+    if (status != NT_OK) return nt_error_prefix(status, "%s: ", name);
+    if (n_unknown > 0 && ds->n_unknown == 0)
+        nt_warn(
+            "%s: integers in columns of data.one_hot that the training part does not have: they become zeros",
+            name);
+    ds->n_unknown += n_unknown;
+    return NT_OK;
+}
 
 nt_status nt_dataset_read(nt_dataset *ds, const int64_t *index, int64_t n, void *x, void *target)
 {
     for (int64_t i = 0; i < n; i++)
         NT_BUG_UNLESS(index[i] >= 0 && index[i] < ds->n_samples, "sample %lld of %lld", (long long)index[i],
                       (long long)ds->n_samples);
-    NT_TRY(ds->ops->read(ds, index, n, x, ds->spec.target == NT_TARGET_NONE ? NULL : target));
+    if (ds->spec.target == NT_TARGET_NONE) target = NULL;
+    if (x && ds->features) return read_features(ds, index, n, x, target);
+    NT_TRY(ds->ops->read(ds, index, n, x, target));
     return NT_OK;
 }
 

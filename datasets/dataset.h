@@ -15,6 +15,11 @@ typedef enum nt_data_target {
     NT_DATA_TARGET_VALUE,
     NT_DATA_TARGET_POSITIONS
 } nt_data_target;
+typedef enum nt_data_features {
+    NT_FEATURES_NONE,
+    NT_FEATURES_STANDARDISE,
+    NT_FEATURES_MINMAX
+} nt_data_features;
 typedef enum nt_data_tokens { NT_TOKENS_AUTO, NT_TOKENS_YES, NT_TOKENS_NO } nt_data_tokens;
 
 typedef struct nt_data_options { /* [data] */
@@ -36,6 +41,8 @@ typedef struct nt_data_options { /* [data] */
     double scale;               /* factor on stored values; 0: 1/255 for uint8, 1 for float */
     nt_floats mean, std;        /* per channel, of scaled values; empty: attributes of the file, or none */
     bool normalize;    /* compute mean and std from the training part if the file has none; default no */
+    int features;      /* nt_data_features: of numeric columns */
+    nt_ints one_hot;   /* columns of classes, from 0 */
     int64_t prefetch;  /* batches ahead; default 2 */
     int64_t memory_mb; /* a set up to this size is kept in memory; default 1024 */
     nt_ints synthetic_shape;   /* synthetic: sample shape, default 1, 28, 28 */
@@ -68,6 +75,11 @@ struct nt_dataset {
     int64_t max_class_row; /* NT_TARGET_CLASS: a row with the largest class */
     char **class_names;    /* (spec.n_classes) or NULL; owned */
     void *state;
+    /* What is made of samples that are rows of numbers; spec tells what comes out. */
+    const struct nt_features *features; /* borrowed; NULL: they stay as they are stored */
+    nt_dtype stored_dtype;              /* with features */
+    void *stored;                       /* (n_stored_cap, columns): rows on their way; owned */
+    int64_t n_stored_cap, n_unknown;
 };
 
 /* Opens the split. *out NULL for NT_SPLIT_VALID where the file has no such part and the config names none. */
@@ -80,6 +92,10 @@ NT_MUST nt_status nt_dataset_read(nt_dataset *ds, const int64_t *index, int64_t 
  * the input and the number of classes. NT_ERR_DATA, naming set and both sides, if sample shape, element type,
  * kind of target or number of values differ, or if a class is beyond those of `spec`. */
 NT_MUST nt_status nt_dataset_conform(nt_dataset *ds, const nt_sample_spec *spec);
+
+/* Puts features (datasets/features.h) before the set: from now on samples are what comes out of them. Once,
+ * after nt_dataset_conform; the features are borrowed. NT_ERR_DATA names both numbers of columns. */
+NT_MUST nt_status nt_dataset_set_features(nt_dataset *ds, const struct nt_features *features);
 
 /* Opens one HDF5 group (NULL: found by name) for prediction: targets optional. Then nt_dataset_conform. */
 NT_MUST nt_status nt_dataset_open_for_predict(nt_dataset **out, const nt_data_options *options,

@@ -108,12 +108,13 @@ static nt_status find_part(const char *part, bool *valid)
 
 static nt_status eval_with(nt_session *s, nt_resume *used, bool valid, bool json)
 {
-    NT_TRY(nt_session_open_for_eval(s, valid));
+    const char *checkpoint = s->args.n_words > 1 ? s->args.word[1] : NULL;
+    NT_TRY(nt_session_open_for_eval(s, valid, checkpoint));
     if (valid && !s->valid && nt_session_is_root(s))
         nt_warn("the data have no valid part: evaluating the training part");
     NT_TRY(nt_session_open_model(s));
     NT_TRY(nt_session_open_backend(s));
-    NT_TRY(nt_resume_find_for_use(s, s->args.n_words > 1 ? s->args.word[1] : NULL, used));
+    NT_TRY(nt_resume_find_for_use(s, checkpoint, used));
     NT_TRY(nt_session_build(s, false, used->tuning_text));
     NT_TRY(nt_resume_load(s, used, NULL));
     NT_TRY(evaluate(s, used, json));

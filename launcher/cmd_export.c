@@ -4,6 +4,7 @@
 #include "launcher/command.h"
 #include "launcher/resume.h"
 
+#include "core/log.h"
 #include "core/onnx.h"
 #include "core/phase.h"
 #include "core/weights.h"
@@ -47,6 +48,10 @@ static nt_status write_output(const nt_session *s, const format *to, const char 
 {
     if (!nt_session_is_root(s)) return NT_OK;
     nt_phase_enter("export");
+    if (s->features)
+        nt_warn(
+            "the features (data.features, data.one_hot) are no part of the exported model: its input are the "
+            "columns that they make");
     NT_TRY(to->write(s->net, path));
     printf("%s: %lld parameters of %s\n", path, (long long)nt_model_n_params(s->model), used->path);
     return NT_OK;
@@ -59,7 +64,7 @@ static nt_status export(nt_session *s, const char *checkpoint, bool force, nt_re
     NT_TRY(nt_session_agree(s, find_format(path, &to)));
     NT_TRY(nt_session_agree(s, nt_session_is_root(s) ? check_output(path, force) : NT_OK));
     NT_TRY(nt_session_configure(s));
-    NT_TRY(nt_session_open_for_eval(s, true)); /* the data say what a sample looks like */
+    NT_TRY(nt_session_open_for_eval(s, true, checkpoint)); /* the data say what a sample looks like */
     NT_TRY(nt_session_open_model(s));
     NT_TRY(nt_session_open_backend_or_cpu(s));
     NT_TRY(nt_resume_find_for_use(s, checkpoint, used));

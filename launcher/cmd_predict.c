@@ -6,6 +6,7 @@
  * many classes there are. */
 #include "launcher/command.h"
 #include "launcher/evaluate.h"
+#include "launcher/featurise.h"
 #include "launcher/resume.h"
 
 #include "core/h5.h"
@@ -55,6 +56,12 @@ static nt_status open_input(predictor *p)
     }
     NT_TRY(nt_dataset_open_for_predict(&s->valid, s->data, s->args.word[1], p->group));
     if (s->train) NT_TRY(nt_dataset_conform(s->valid, &s->train->spec));
+    return NT_OK;
+}
+
+static nt_status make_augment(predictor *p)
+{
+    nt_session *s = p->session;
     NT_TRY(nt_augment_create(&s->augment, s->config, s->train ? &s->train->spec : &s->valid->spec,
                              (uint64_t)s->run->seed));
     return NT_OK;
@@ -211,6 +218,8 @@ static nt_status predict(predictor *p)
     nt_session *s = p->session;
     NT_TRY(nt_session_configure(s));
     NT_TRY(nt_session_agree(s, open_input(p)));
+    NT_TRY(nt_session_featurise(s, p->checkpoint, true));
+    NT_TRY(nt_session_agree(s, make_augment(p)));
     NT_TRY(nt_session_agree(s, make_feed(p)));
     NT_TRY(nt_session_agree(s, make_model(p)));
     NT_TRY(nt_session_open_backend(s));

@@ -90,7 +90,7 @@ static nt_status examine(report *r)
 static nt_status evaluate(report *r)
 {
     nt_session *s = r->session;
-    NT_TRY(nt_session_open_for_eval(s, true));
+    NT_TRY(nt_session_open_for_eval(s, true, r->checkpoint));
     NT_TRY(nt_session_open_model(s));
     NT_TRY(nt_session_open_backend_or_cpu(s));
     NT_TRY(nt_resume_find_for_use(s, r->checkpoint, &r->used));

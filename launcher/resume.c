@@ -77,12 +77,31 @@ static void say_other_circumstances(const nt_session *session, const nt_checkpoi
                 meta->threads, threads, meta->threads);
 }
 
+/* What the weights expect and what the data will give them. */
+static nt_status check_features(const nt_session *session, const nt_checkpoint_meta *meta, const char *path)
+{
+    const char *before = meta->features ? meta->features : "";
+    const char *now = session->features_text ? session->features_text : "";
+    NT_CHECK(
+        *before || !*now, NT_ERR_CONFIG,
+        "checkpoint '%s' was trained without features: take data.features and data.one_hot out of the config",
+        path);
+    NT_CHECK(!*before || *now, NT_ERR_CONFIG,
+             "checkpoint '%s' was trained on features: the config must say data.features and data.one_hot as "
+             "it did",
+             path);
+    NT_CHECK(strcmp(before, now) == 0, NT_ERR_CONFIG,
+             "checkpoint '%s' was trained on other features than those in use", path);
+    return NT_OK;
+}
+
 /* Takes what is needed of a sound file. */
 static nt_status take_meta(nt_session *session, bool same_config, nt_resume *out)
 {
     nt_checkpoint_meta meta = {0};
     NT_TRY(nt_checkpoint_read_meta(out->path, &meta));
     nt_status status = same_config ? check_config(session, &meta, out->path) : NT_OK;
+    if (status == NT_OK) status = check_features(session, &meta, out->path);
     if (status == NT_OK && same_config)
         status = nt_position_check(&meta.position, nt_feed_batches(session->train_feed));
     if (status == NT_OK) {

@@ -70,7 +70,8 @@ static nt_status write_checkpoint(run *r)
                                .tuning_text = r->tuning_text,
                                .backend = (char *)s->backend->ops->name,
                                .n_ranks = s->comm->size,
-                               .optimizer = (char *)nt_optim_name(s->optim)};
+                               .optimizer = (char *)nt_optim_name(s->optim),
+                               .features = s->features_text};
     if (r->report.metrics) nt_metrics_sync(r->report.metrics);
     NT_TRY(nt_checkpoint_save(s->net, &meta, r->checkpoints));
     NT_TRY(nt_checkpoint_prune(r->checkpoints, (int)s->checkpoint->keep,

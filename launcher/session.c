@@ -5,7 +5,9 @@
 #include "core/fault.h"
 #include "core/log.h"
 #include "core/phase.h"
+#include "datasets/features.h"
 #include "dist/topology.h"
+#include "launcher/featurise.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -65,8 +67,16 @@ static nt_status open_parts(nt_session *session, bool valid)
     NT_TRY(nt_dataset_open(&session->train, session->data, NT_SPLIT_TRAIN, seed));
     if (valid) NT_TRY(nt_dataset_open(&session->valid, session->data, NT_SPLIT_VALID, seed));
     if (session->valid) NT_TRY(nt_dataset_conform(session->valid, &session->train->spec));
-    NT_TRY(nt_augment_create(&session->augment, session->config, &session->train->spec, seed));
     return NT_OK;
+}
+
+/* The parts that a command wants, and what is made of their samples. */
+static nt_status open_and_prepare(nt_session *session, bool valid, const char *checkpoint, bool for_use)
+{
+    NT_TRY(nt_session_agree(session, open_parts(session, valid)));
+    NT_TRY(nt_session_featurise(session, checkpoint, for_use));
+    return nt_session_agree(session, nt_augment_create(&session->augment, session->config,
+                                                       &session->train->spec, (uint64_t)session->run->seed));
 }
 
 static int64_t n_pieces(const nt_session *session)
@@ -158,19 +168,19 @@ nt_status nt_session_open_data(nt_session *session, bool valid)
 {
     nt_phase_enter("data");
     nt_fault_point("run.data_open");
-    nt_status status = open_parts(session, valid);
-    if (status == NT_OK) status = make_train_feed(session);
+    NT_TRY(open_and_prepare(session, valid, NULL, false));
+    nt_status status = make_train_feed(session);
     if (status == NT_OK && session->valid) status = make_eval_feed(session, session->valid);
     NT_TRY(nt_session_agree(session, status));
     NT_TRY(check_all_see_the_same(session));
     return NT_OK;
 }
 
-nt_status nt_session_open_for_eval(nt_session *session, bool valid)
+nt_status nt_session_open_for_eval(nt_session *session, bool valid, const char *checkpoint)
 {
     nt_phase_enter("data");
-    nt_status status = open_parts(session, valid);
-    if (status == NT_OK) status = make_eval_feed(session, session->valid ? session->valid : session->train);
+    NT_TRY(open_and_prepare(session, valid, checkpoint, true));
+    nt_status status = make_eval_feed(session, session->valid ? session->valid : session->train);
     NT_TRY(nt_session_agree(session, status));
     NT_TRY(check_all_see_the_same(session));
     return NT_OK;
@@ -318,6 +328,8 @@ void nt_session_end(nt_session *session)
     if (session->train) nt_dataset_close(session->train);
     if (session->valid) nt_dataset_close(session->valid);
     free(session->config_text);
+    nt_features_destroy(session->features);
+    free(session->features_text);
     if (session->config) nt_config_destroy(session->config);
     nt_watchdog_stop();
     nt_args_free(&session->args);

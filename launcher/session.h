@@ -37,7 +37,9 @@ typedef struct nt_session {
     char name[80];
     char output[4096]; /* run folder */
     nt_dataset *train, *valid;
-    nt_augment *augment; /* what becomes of their samples */
+    struct nt_features *features; /* put before both; NULL: none */
+    char *features_text;          /* the same, for the checkpoint */
+    nt_augment *augment;          /* what becomes of their samples */
     nt_model *model;
     nt_backend *backend;
     nt_tuning *tuning;
@@ -57,8 +59,8 @@ NT_MUST nt_status nt_session_configure(nt_session *session);
 NT_MUST nt_status nt_session_open_data(nt_session *session, bool valid);
 
 /* For evaluation: as above, but only one feed, valid_feed, over the part asked for (`valid`, or the training
- * part if there is no other). */
-NT_MUST nt_status nt_session_open_for_eval(nt_session *session, bool valid);
+ * part if there is no other). checkpoint: that will be used, or NULL for the newest of the run folder. */
+NT_MUST nt_status nt_session_open_for_eval(nt_session *session, bool valid, const char *checkpoint);
 
 /* Builds the graph for the opened data. */
 NT_MUST nt_status nt_session_open_model(nt_session *session);
