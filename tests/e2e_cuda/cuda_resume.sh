@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Acceptance 2: a run on the device that is stopped in mid-epoch and resumed ends with the same bits as one that is not,
+# Acceptance 2 and fault 33: a run on the device that is stopped in mid-epoch and resumed ends with the same bits as one that is not,
 # and two runs are equal bit for bit; a checkpoint of the CPU is continued on the device and back, with the losses of a run
 # that stays to 1e-3 (two devices round differently, and momentum carries it on over the steps).
 # shellcheck source=lib.sh
