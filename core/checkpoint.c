@@ -17,29 +17,46 @@ static nt_status net_set(void *arg, const nt_array *array, const float *values)
     return nt_net_write(arg, array->slot, array->array, values);
 }
 
-/* Group 0 holds the parameters, groups from 1 on optimizer state, which running statistics do not have. */
-static void add_group(nt_arrays *arrays, const nt_net *net, int group)
+/* The slots as a group of the file, from or for an array of the net. Running statistics have no optimizer
+ * state. */
+static void add_group(nt_arrays *arrays, const nt_net *net, const char *group, int array)
 {
     for (int s = 0; s < nt_net_n_slots(net); s++) {
         const nt_slot *slot = nt_net_get_slot(net, s);
-        if (group > 0 && slot->role == NT_PARAM_STAT) continue;
+        if (array >= 0 && slot->role == NT_PARAM_STAT) continue;
         nt_array *item = &arrays->item[arrays->n++];
-        snprintf(item->name, sizeof item->name, "%s/%s", nt_checkpoint_groups[group], slot->name);
+        snprintf(item->name, sizeof item->name, "%s/%s", group, slot->name);
         item->shape = slot->tensor.shape;
         item->slot = s;
-        item->array = group == 0 ? NT_ARRAY_PARAM : group - 1;
+        item->array = array;
     }
+}
+
+static const int average_arrays[NT_N_WEIGHTS] = {NT_ARRAY_PARAM, NT_ARRAY_EMA, NT_ARRAY_SWA};
+
+static const char *average_group(int which)
+{
+    return nt_checkpoint_groups[which == NT_WEIGHTS_RAW ? 0 : NT_MAX_STATES + which];
+}
+
+static nt_status allocate_arrays(nt_arrays *arrays, nt_net *net)
+{
+    size_t n_bytes = (NT_N_CHECKPOINT_GROUPS * (size_t)nt_net_n_slots(net) + 1) * sizeof *arrays->item;
+    *arrays = (nt_arrays){.item = calloc(1, n_bytes), .arg = net, .get = net_get, .set = net_set};
+    NT_CHECK_ALLOC(arrays->item, n_bytes);
+    return NT_OK;
 }
 
 /* Free arrays->item. */
 static nt_status arrays_of_net(nt_arrays *arrays, nt_net *net)
 {
-    size_t n_bytes = ((1 + NT_MAX_STATES) * (size_t)nt_net_n_slots(net) + 1) * sizeof *arrays->item;
-    *arrays = (nt_arrays){.item = calloc(1, n_bytes), .arg = net, .get = net_get, .set = net_set};
-    NT_CHECK_ALLOC(arrays->item, n_bytes);
-    add_group(arrays, net, 0);
+    NT_TRY(allocate_arrays(arrays, net));
+    add_group(arrays, net, nt_checkpoint_groups[0], NT_ARRAY_PARAM);
     for (int i = 0; i < NT_MAX_STATES; i++)
-        if (nt_net_state(net, i)) add_group(arrays, net, i + 1);
+        if (nt_net_state(net, i)) add_group(arrays, net, nt_checkpoint_groups[i + 1], i);
+    for (int w = NT_WEIGHTS_EMA; w < NT_N_WEIGHTS; w++)
+        if (nt_net_average_begun(net, (nt_weights)w))
+            add_group(arrays, net, average_group(w), average_arrays[w]);
     nt_arrays_sort(arrays->item, arrays->n);
     return NT_OK;
 }
@@ -92,25 +109,64 @@ nt_status nt_checkpoint_read_meta(const char *path, nt_checkpoint_meta *meta)
     return NT_OK;
 }
 
+/* Averages are begun if they are in the file. */
+static nt_status load_all(nt_checkpoint_file *file, nt_net *net, bool with_state, bool verified)
+{
+    nt_arrays arrays;
+    for (int w = NT_WEIGHTS_EMA; with_state && w < NT_N_WEIGHTS; w++)
+        if (nt_net_average_of(net, (nt_weights)w) && nt_checkpoint_file_has(file, average_group(w)))
+            nt_net_begin_average(net, (nt_weights)w);
+    NT_TRY(arrays_of_net(&arrays, net));
+    nt_status status = nt_checkpoint_file_load(file, &arrays, with_state, verified);
+    free(arrays.item);
+    return status;
+}
+
+static nt_status load_average(nt_checkpoint_file *file, nt_net *net, nt_weights which, bool verified)
+{
+    nt_arrays arrays;
+    const char *group = average_group(which);
+    NT_CHECK(
+        nt_checkpoint_file_has(file, group), NT_ERR_CONFIG,
+        "%s holds no %s weights: that average was not kept (see [average]), or had not begun at step %lld; "
+        "average.weights=raw takes those that were trained",
+        nt_h5_path(file->h5), group, (long long)file->meta.position.step);
+    NT_TRY(allocate_arrays(&arrays, net));
+    add_group(&arrays, net, group, NT_ARRAY_PARAM);
+    nt_arrays_sort(arrays.item, arrays.n);
+    nt_status status = nt_checkpoint_file_load_group(file, &arrays, group, verified);
+    free(arrays.item);
+    return status;
+}
+
+/* raw with_state false: parameters alone. */
+static nt_status load(nt_net *net, const char *path, nt_weights which, bool with_state, bool verified,
+                      nt_checkpoint_meta *meta)
+{
+    nt_checkpoint_file file;
+    *meta = (nt_checkpoint_meta){0};
+    NT_TRY(nt_checkpoint_file_open(&file, path));
+    nt_status status = which == NT_WEIGHTS_RAW ? load_all(&file, net, with_state, verified)
+                                               : load_average(&file, net, which, verified);
+    if (status == NT_OK) {
+        *meta = file.meta;
+        file.meta = (nt_checkpoint_meta){0};
+    }
+    nt_checkpoint_file_close(&file);
+    NT_TRY(status);
+    return NT_OK;
+}
+
 nt_status nt_checkpoint_load(nt_net *net, const char *path, bool with_state, bool verified,
                              nt_checkpoint_meta *meta)
 {
-    nt_arrays arrays;
-    nt_checkpoint_file file;
-    *meta = (nt_checkpoint_meta){0};
-    NT_TRY(arrays_of_net(&arrays, net));
-    nt_status status = nt_checkpoint_file_open(&file, path);
-    if (status == NT_OK) {
-        status = nt_checkpoint_file_load(&file, &arrays, with_state, verified);
-        if (status == NT_OK) {
-            *meta = file.meta;
-            file.meta = (nt_checkpoint_meta){0};
-        }
-        nt_checkpoint_file_close(&file);
-    }
-    free(arrays.item);
-    NT_TRY(status);
-    return NT_OK;
+    return load(net, path, NT_WEIGHTS_RAW, with_state, verified, meta);
+}
+
+nt_status nt_checkpoint_load_weights(nt_net *net, const char *path, nt_weights which, bool verified,
+                                     nt_checkpoint_meta *meta)
+{
+    return load(net, path, which, false, verified, meta);
 }
 
 /* --- inspect --- */

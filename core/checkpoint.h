@@ -1,10 +1,10 @@
 /* Checkpoints: whole or absent, verified, with fall-back.
  *
- * A file step_00001234.h5 in the checkpoint folder: /params/<name>, /state0/<name> to /state2/<name>
- * (float32, canonical), attributes on / (format version, nntrain version, config text and hash, tuning text,
- * np, backend, position), and an XXH3-128 digest per dataset and over all of it. Written by rank 0 to a
- * temporary file in the same folder, fsync, rename, fsync of the folder; `latest` is a small text file
- * replaced the same way. Loading verifies everything before the net is touched. */
+ * A file step_00001234.h5 in the checkpoint folder: /params/<name>, /state0/<name> to /state2/<name>,
+ * /ema/<name>, /swa/<name> (float32, canonical), attributes on / (format version, nntrain version, config
+ * text and hash, tuning text, np, backend, position), and an XXH3-128 digest per dataset and over all of it.
+ * Written by rank 0 to a temporary file in the same folder, fsync, rename, fsync of the folder; `latest` is a
+ * small text file replaced the same way. Loading verifies everything before the net is touched. */
 #ifndef NT_CORE_CHECKPOINT_H
 #define NT_CORE_CHECKPOINT_H
 
@@ -66,6 +66,11 @@ NT_MUST nt_status nt_checkpoint_read_meta(const char *path, nt_checkpoint_meta *
  * half filled. */
 NT_MUST nt_status nt_checkpoint_load(nt_net *net, const char *path, bool with_state, bool verified,
                                      nt_checkpoint_meta *meta);
+
+/* The same for evaluation, with an average of the weights in the place of the parameters. NT_ERR_CONFIG if
+ * the file has none. */
+NT_MUST nt_status nt_checkpoint_load_weights(nt_net *net, const char *path, nt_weights which, bool verified,
+                                             nt_checkpoint_meta *meta);
 
 /* Finds what to resume from in `dir`: the file `latest` names, else the newest. Damaged ones are said and
  * skipped (nt_warn), each fall-back to an older one is said. *found false: there is no checkpoint at all.

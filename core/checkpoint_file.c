@@ -17,7 +17,8 @@
 static const char version_attr[] = "checkpoint_version", program_attr[] = "nntrain_version";
 static const char root_attr[] = "digest", array_attr[] = "xxh3_128";
 
-const char *const nt_checkpoint_groups[1 + NT_MAX_STATES] = {"params", "state0", "state1", "state2"};
+const char *const nt_checkpoint_groups[NT_N_CHECKPOINT_GROUPS] = {"params", "state0", "state1",
+                                                                  "state2", "ema",    "swa"};
 
 /* --- arrays --- */
 
@@ -371,39 +372,64 @@ static nt_status compare(const nt_checkpoint_file *file, const nt_array *ours, c
     return NT_OK;
 }
 
-static const nt_array *next_wanted(const nt_array *item, int n, int *at, bool with_state)
+static bool is_of(const nt_array *item, const char *group)
 {
-    while (*at < n && !with_state && is_state(&item[*at]))
+    size_t n = strlen(group);
+    return strncmp(item->name, group, n) == 0 && item->name[n] == '/';
+}
+
+/* group NULL: all. */
+static const nt_array *next_wanted(const nt_array *item, int n, int *at, const char *group)
+{
+    while (*at < n && group && !is_of(&item[*at], group))
         (*at)++;
     return *at < n ? &item[*at] : NULL;
 }
 
 /* Both lists are in order of names: walk them side by side. */
-static nt_status check_fit(const nt_checkpoint_file *file, const nt_arrays *arrays, bool with_state)
+static nt_status check_fit(const nt_checkpoint_file *file, const nt_arrays *arrays, const char *group)
 {
     int n_ours = count_states(arrays->item, arrays->n), n_theirs = count_states(file->item, file->n);
     NT_CHECK(
-        !with_state || n_theirs > 0 || n_ours == 0, NT_ERR_CONFIG,
+        group || n_theirs > 0 || n_ours == 0, NT_ERR_CONFIG,
         "%s does not fit: it holds no optimizer state, which resuming needs; its weights alone can be loaded",
         nt_h5_path(file->h5));
     for (int i = 0, j = 0;; i++, j++) {
-        const nt_array *ours = next_wanted(arrays->item, arrays->n, &i, with_state);
-        const nt_array *theirs = next_wanted(file->item, file->n, &j, with_state);
+        const nt_array *ours = next_wanted(arrays->item, arrays->n, &i, group);
+        const nt_array *theirs = next_wanted(file->item, file->n, &j, group);
         if (!ours && !theirs) return NT_OK;
         int order = ours && theirs ? by_name(ours, theirs) : 0;
         NT_TRY(compare(file, order > 0 ? NULL : ours, order < 0 ? NULL : theirs));
     }
 }
 
-nt_status nt_checkpoint_file_load(nt_checkpoint_file *file, const nt_arrays *arrays, bool with_state,
-                                  bool verified)
+static nt_status load(nt_checkpoint_file *file, const nt_arrays *arrays, const char *group, bool verified)
 {
-    NT_TRY(check_fit(file, arrays, with_state));
+    NT_TRY(check_fit(file, arrays, group));
     if (!verified) NT_TRY(nt_checkpoint_file_verify(file));
     for (int i = 0, j = 0;; i++, j++) {
-        const nt_array *ours = next_wanted(arrays->item, arrays->n, &i, with_state);
-        if (!ours || !next_wanted(file->item, file->n, &j, with_state)) return NT_OK;
+        const nt_array *ours = next_wanted(arrays->item, arrays->n, &i, group);
+        if (!ours || !next_wanted(file->item, file->n, &j, group)) return NT_OK;
         NT_TRY(nt_checkpoint_file_read(file, j));
         NT_TRY(arrays->set(arrays->arg, ours, file->scratch));
     }
+}
+
+nt_status nt_checkpoint_file_load(nt_checkpoint_file *file, const nt_arrays *arrays, bool with_state,
+                                  bool verified)
+{
+    return load(file, arrays, with_state ? NULL : nt_checkpoint_groups[0], verified);
+}
+
+nt_status nt_checkpoint_file_load_group(nt_checkpoint_file *file, const nt_arrays *arrays, const char *group,
+                                        bool verified)
+{
+    return load(file, arrays, group, verified);
+}
+
+bool nt_checkpoint_file_has(const nt_checkpoint_file *file, const char *group)
+{
+    for (int i = 0; i < file->n; i++)
+        if (is_of(&file->item[i], group)) return true;
+    return false;
 }

@@ -12,7 +12,9 @@
 #define NT_CHECKPOINT_NAME_BYTES (NT_NAME_BYTES + 16)
 
 /* The groups of a file: what an array is. */
-extern const char *const nt_checkpoint_groups[1 + NT_MAX_STATES]; /* "params", "state0", ... */
+enum { NT_N_CHECKPOINT_GROUPS = 1 + NT_MAX_STATES + NT_N_WEIGHTS - 1 };
+extern const char
+    *const nt_checkpoint_groups[NT_N_CHECKPOINT_GROUPS]; /* "params", "state0", ..., "ema", "swa" */
 
 /* One array: of a file, or of whoever saves and loads. */
 typedef struct nt_array {
@@ -79,6 +81,10 @@ NT_MUST nt_status nt_checkpoint_file_verify(nt_checkpoint_file *file);
  * has just been done, and each array is only verified again when its turn comes. */
 NT_MUST nt_status nt_checkpoint_file_load(nt_checkpoint_file *file, const nt_arrays *arrays, bool with_state,
                                           bool verified);
+/* The same of the arrays whose names begin with "group/" alone. */
+NT_MUST nt_status nt_checkpoint_file_load_group(nt_checkpoint_file *file, const nt_arrays *arrays,
+                                                const char *group, bool verified);
+bool nt_checkpoint_file_has(const nt_checkpoint_file *file, const char *group);
 
 /* --- the folder (core/checkpoint_dir.c) --- */
 

@@ -80,7 +80,10 @@ struct nt_net {
     double *idle;      /* backend memory: zeros for pass->sum, of the widest batchnorm */
     size_t idle_bytes;
     int n_pairs;
-    double *pairs; /* (n_pairs, 2), then (n_pairs) decays; backend memory */
+    double *pairs;               /* (n_pairs, 2), then (n_pairs) decays; backend memory */
+    char *average[NT_N_WEIGHTS]; /* none of NT_WEIGHTS_RAW */
+    bool average_begun[NT_N_WEIGHTS];
+    nt_weights used; /* what the parameters' arena holds */
     const nt_net_step *step_in_ops;
     nt_plan *last; /* plan of the last forward */
     bool last_has_loss;
@@ -143,6 +146,8 @@ void nt_net_destroy(nt_net *net)
     nt_backend_free(net->backend, net->params, arena_bytes(net));
     nt_backend_free(net->backend, net->grads, arena_bytes(net));
     free_state(net);
+    for (int w = 0; w < NT_N_WEIGHTS; w++)
+        nt_backend_free(net->backend, net->average[w], arena_bytes(net));
     nt_backend_free(net->backend, net->activations, net->activation_bytes);
     nt_backend_free(net->backend, net->scratch, net->scratch_bytes);
     nt_backend_free(net->backend, net->sums, sums_bytes(net));
@@ -347,10 +352,26 @@ static nt_status compile_plans(nt_net *net)
     return NT_OK;
 }
 
+static bool keeps(const nt_net *net, nt_weights which)
+{
+    return net->options.average && nt_average_kept(net->options.average, which);
+}
+
+static size_t n_averages(const nt_net *net)
+{
+    size_t n = 0;
+    for (int w = 0; w < NT_N_WEIGHTS; w++)
+        n += keeps(net, (nt_weights)w);
+    return n;
+}
+
 static nt_status allocate_arenas(nt_net *net)
 {
     NT_TRY(nt_backend_alloc(net->backend, (void **)&net->params, arena_bytes(net)));
     if (net->options.optim) NT_TRY(nt_backend_alloc(net->backend, (void **)&net->grads, arena_bytes(net)));
+    for (int w = 0; w < NT_N_WEIGHTS; w++)
+        if (keeps(net, (nt_weights)w))
+            NT_TRY(nt_backend_alloc(net->backend, (void **)&net->average[w], arena_bytes(net)));
     if (nt_net_n_shards(net) == 1) NT_TRY(nt_net_own(net, &(nt_span){.end = net->n_elems}, 1));
     NT_TRY(nt_backend_alloc(net->backend, (void **)&net->activations, net->activation_bytes));
     NT_TRY(nt_backend_alloc(net->backend, (void **)&net->scratch, net->scratch_bytes));
@@ -437,7 +458,7 @@ static size_t need_of(void *arg, int64_t n)
     nt_plan *plan = NULL;
     nt_status status = nt_plan_create(&plan, net->model, net->backend, net->options.tuning, it->largest->mode,
                                       n, net->slot, net->n_slots, true, net->options.no_reuse);
-    size_t n_arrays = 1 + (net->options.optim ? 1 : 0);
+    size_t n_arrays = 1 + (net->options.optim ? 1 : 0) + n_averages(net);
     size_t state = (size_t)net->n_states * arena_bytes(net) / (size_t)nt_net_n_shards(net);
     size_t staged = (net->input.n_bytes + net->target.n_bytes) / (size_t)it->largest->n * (size_t)n;
     size_t needs = 0;
@@ -1101,6 +1122,50 @@ nt_status nt_net_zero_grads(nt_net *net)
     return NT_OK;
 }
 
+/* --- averages --- */
+
+void *nt_net_average_of(const nt_net *net, nt_weights which)
+{
+    return net->average[which];
+}
+
+static nt_status mix(nt_net *net, void *into, const void *x, double weight)
+{
+    const nt_update u = {.rule = NT_UPDATE_AVERAGE, .lr = weight};
+    NT_TRY(nt_backend_update(net->backend, &u, into, x, NULL, NULL, net->n_elems));
+    return NT_OK;
+}
+
+nt_status nt_net_average(nt_net *net, nt_weights which, double weight)
+{
+    NT_BUG_UNLESS(net->average[which] && net->used == NT_WEIGHTS_RAW, "no average %s",
+                  nt_weights_names[which]);
+    NT_TRY(mix(net, net->average[which], net->params, weight));
+    nt_net_begin_average(net, which);
+    return NT_OK;
+}
+
+bool nt_net_average_begun(const nt_net *net, nt_weights which)
+{
+    return net->average_begun[which];
+}
+
+void nt_net_begin_average(nt_net *net, nt_weights which)
+{
+    net->average_begun[which] = true;
+}
+
+nt_status nt_net_use_weights(nt_net *net, nt_weights which)
+{
+    NT_BUG_UNLESS(which == NT_WEIGHTS_RAW || (net->average[which] && net->grads), "no average %s",
+                  nt_weights_names[which]);
+    if (which == net->used) return NT_OK;
+    if (net->used == NT_WEIGHTS_RAW) NT_TRY(mix(net, net->grads, net->params, 1));
+    NT_TRY(mix(net, net->params, which == NT_WEIGHTS_RAW ? net->grads : net->average[which], 1));
+    net->used = which;
+    return NT_OK;
+}
+
 /* --- looking in --- */
 
 int64_t nt_net_n_elems(const nt_net *net)
@@ -1185,6 +1250,8 @@ static nt_status find_whole(const nt_net *net, int slot, int array, float **at)
 static nt_status slot_tensor(const nt_net *net, int slot, int array, nt_tensor *out)
 {
     char *arena = array == NT_ARRAY_PARAM ? net->params : array == NT_ARRAY_GRAD ? net->grads : NULL;
+    if (array == NT_ARRAY_EMA) arena = net->average[NT_WEIGHTS_EMA];
+    if (array == NT_ARRAY_SWA) arena = net->average[NT_WEIGHTS_SWA];
     if (array >= 0 && array < net->n_states) arena = net->state[array];
     NT_BUG_UNLESS(arena && slot >= 0 && slot < net->n_slots, "slot %d, array %d: there is none", slot, array);
     *out = net->slot[slot].tensor;
@@ -1234,7 +1301,7 @@ nt_net_memory nt_net_get_memory(const nt_net *net)
 {
     return (nt_net_memory){.activations = net->activation_bytes,
                            .activations_naive = net->naive_bytes,
-                           .params = arena_bytes(net),
+                           .params = arena_bytes(net) * (1 + n_averages(net)),
                            .grads = net->grads ? arena_bytes(net) : 0,
                            .state = (size_t)net->n_states * state_bytes(net),
                            .state_whole = (size_t)net->n_states * arena_bytes(net),

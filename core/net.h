@@ -10,6 +10,7 @@
 #ifndef NT_CORE_NET_H
 #define NT_CORE_NET_H
 
+#include "core/average.h"
 #include "core/backend.h"
 #include "core/model.h"
 
@@ -19,8 +20,9 @@ typedef enum nt_mode { NT_MODE_TRAIN, NT_MODE_EVAL } nt_mode;
 
 typedef struct nt_net_options {
     uint64_t seed;
-    nt_tuning *tuning;             /* borrowed; outlives the net */
-    const nt_optim_options *optim; /* NULL: no gradients, no optimizer state (evaluation only) */
+    nt_tuning *tuning;                 /* borrowed; outlives the net */
+    const nt_optim_options *optim;     /* NULL: no gradients, no optimizer state (evaluation only) */
+    const nt_average_options *average; /* NULL: no averages of the weights */
     int n_shards; /* > 1: the optimizer's state is cut into so many parts, one of them here; see nt_net_own */
     bool no_reuse; /* for tests: activations never share memory by liveness; the same bits must come out */
 } nt_net_options;
@@ -174,15 +176,27 @@ const nt_slot *nt_net_get_slot(const nt_net *net, int index);
 const nt_model *nt_net_model(const nt_net *net);
 nt_backend *nt_net_backend(const nt_net *net);
 
+/* Averages of the parameters and running statistics (core/average.h), arenas like that of the parameters;
+ * NULL where there is none. nt_net_average adds to one: += weight (parameters - it), a copy with weight 1.
+ * nt_net_average_begun: whether it holds anything yet; nt_net_begin_average says that it does. */
+void *nt_net_average_of(const nt_net *net, nt_weights which);
+NT_MUST nt_status nt_net_average(nt_net *net, nt_weights which, double weight);
+bool nt_net_average_begun(const nt_net *net, nt_weights which);
+void nt_net_begin_average(nt_net *net, nt_weights which);
+
+/* Puts an average into the place of the parameters, until NT_WEIGHTS_RAW brings them back, which must be
+ * before the next backward: they wait in the place of the gradients. */
+NT_MUST nt_status nt_net_use_weights(nt_net *net, nt_weights which);
+
 /* Canonical row-major float32 of a slot's parameter (array < 0), gradient (NT_ARRAY_GRAD) or optimizer state
  * array (0 to NT_MAX_STATES - 1), to and from host memory of nt_shape_elems(slot->tensor.shape) floats. For
  * ref64 the values are rounded to float. */
-enum { NT_ARRAY_PARAM = -1, NT_ARRAY_GRAD = -2 };
+enum { NT_ARRAY_PARAM = -1, NT_ARRAY_GRAD = -2, NT_ARRAY_EMA = -3, NT_ARRAY_SWA = -4 };
 NT_MUST nt_status nt_net_read(nt_net *net, int slot, int array, float *host);
 NT_MUST nt_status nt_net_write(nt_net *net, int slot, int array, const float *host);
 
-/* Memory plan: bytes of activations planned, and if every value had its own memory; parameters, gradients,
- * state. */
+/* Memory plan: bytes of activations planned, and if every value had its own memory; parameters with their
+ * averages, gradients, state. */
 typedef struct nt_net_memory {
     size_t activations, activations_naive, params, grads, scratch;
     size_t state, state_whole; /* here, and of all shards */

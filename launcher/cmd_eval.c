@@ -28,6 +28,7 @@ static void print_text(const nt_session *s, const nt_resume *used, const nt_loss
     nt_range range = nt_wilson(sum->correct, sum->n);
     nt_dataset_describe(dataset, text, sizeof text);
     printf("checkpoint  %s (step %lld)\n", used->path, (long long)used->position.step);
+    if (!used->weights) printf("weights     %s\n", nt_weights_names[s->average->weights]);
     printf("data        %s\n", text);
     printf("samples     %lld\n", (long long)sum->n);
     printf("loss        %.6f (standard deviation over samples %.6f)\n", sum->loss / (double)sum->n,

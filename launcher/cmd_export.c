@@ -53,7 +53,8 @@ static nt_status write_output(const nt_session *s, const format *to, const char 
             "the features (data.features, data.one_hot) are no part of the exported model: its input are the "
             "columns that they make");
     NT_TRY(to->write(s->net, path));
-    printf("%s: %lld parameters of %s\n", path, (long long)nt_model_n_params(s->model), used->path);
+    printf("%s: %lld parameters of %s (%s)\n", path, (long long)nt_model_n_params(s->model), used->path,
+           used->weights ? "raw" : nt_weights_names[s->average->weights]);
     return NT_OK;
 }
 

@@ -2,6 +2,7 @@
  * resume. */
 #include "launcher/options.h"
 
+#include "core/average.h"
 #include "core/checkpoint.h"
 #include "core/model.h"
 #include "core/optim.h"
@@ -108,14 +109,9 @@ const nt_section nt_run_section = {.name = "run",
                                    .n_options = NT_N_ELEMS(run_table),
                                    .check = check};
 
-const nt_section *const nt_all_sections[] = {&nt_run_section,
-                                             &nt_data_section,
-                                             &nt_augment_section,
-                                             &nt_model_section,
-                                             &nt_loss_section,
-                                             &nt_optim_section,
-                                             &nt_checkpoint_section,
-                                             NULL};
+const nt_section *const nt_all_sections[] = {&nt_run_section,     &nt_data_section,       &nt_augment_section,
+                                             &nt_model_section,   &nt_loss_section,       &nt_optim_section,
+                                             &nt_average_section, &nt_checkpoint_section, NULL};
 
 nt_status nt_run_name(const nt_config *config, const char *config_path, char *name, size_t cap)
 {

@@ -141,15 +141,17 @@ nt_status nt_reporter_histograms(nt_reporter *report, nt_net *net, int64_t step)
     return NT_OK;
 }
 
-void nt_reporter_valid(nt_reporter *report, int64_t step, const nt_loss_sum *sum)
+void nt_reporter_valid(nt_reporter *report, int64_t step, nt_weights which, const nt_loss_sum *sum)
 {
+    static const char *const splits[NT_N_WEIGHTS] = {"valid", "valid_ema", "valid_swa"};
+    static const char *const words[NT_N_WEIGHTS] = {"", " with the ema weights", " with the swa weights"};
     if (!report->metrics) return;
     char text[32];
-    nt_info("step %lld: valid loss %.6f%s on %lld samples", (long long)step, mean_loss(sum),
-            accuracy_text(text, accuracy(report, sum)), (long long)sum->n);
+    nt_info("step %lld: valid loss %.6f%s on %lld samples%s", (long long)step, mean_loss(sum),
+            accuracy_text(text, accuracy(report, sum)), (long long)sum->n, words[which]);
     nt_metrics_write(report->metrics, &(nt_metrics_row){.step = step,
                                                         .epoch = epoch_of(report, step),
-                                                        .split = "valid",
+                                                        .split = splits[which],
                                                         .loss = mean_loss(sum),
                                                         .accuracy = accuracy(report, sum),
                                                         .lr = NAN,

@@ -40,8 +40,8 @@ void nt_reporter_times(nt_reporter *report, int64_t step);
 /* The distributions of all parameters, as "weights/<layer>.<param>"; reads them from the device. */
 NT_MUST nt_status nt_reporter_histograms(nt_reporter *report, nt_net *net, int64_t step);
 
-/* After an evaluation of the valid part at `step`. */
-void nt_reporter_valid(nt_reporter *report, int64_t step, const nt_loss_sum *sum);
+/* After an evaluation of the valid part at `step` with those weights. */
+void nt_reporter_valid(nt_reporter *report, int64_t step, nt_weights which, const nt_loss_sum *sum);
 
 /* Progress of an evaluation, for the bar. */
 void nt_reporter_evaluating(int64_t done, int64_t total);

@@ -283,7 +283,11 @@ static nt_status load_on_root(nt_session *session, const nt_resume *resume, bool
         return NT_OK;
     }
     (void)nt_fault_point("resume.load");
-    nt_status status = nt_checkpoint_load(session->net, resume->path, with_state, resume->verified, &meta);
+    nt_weights which = with_state ? NT_WEIGHTS_RAW : (nt_weights)session->average->weights;
+    nt_status status =
+        which == NT_WEIGHTS_RAW
+            ? nt_checkpoint_load(session->net, resume->path, with_state, resume->verified, &meta)
+            : nt_checkpoint_load_weights(session->net, resume->path, which, resume->verified, &meta);
     if (status == NT_OK) status = check_not_replaced(resume, &meta);
     nt_checkpoint_meta_free(&meta);
     NT_TRY(status);
@@ -300,6 +304,21 @@ static nt_status spread_state(nt_session *session, const nt_buckets *buckets, si
     return NT_OK;
 }
 
+/* The averages that rank 0 has got. */
+static nt_status spread_averages(nt_session *session, size_t n_bytes)
+{
+    nt_net *net = session->net;
+    for (int w = NT_WEIGHTS_EMA; w < NT_N_WEIGHTS; w++) {
+        int64_t begun = nt_net_average_begun(net, (nt_weights)w);
+        if (!nt_net_average_of(net, (nt_weights)w)) continue;
+        NT_TRY(nt_comm_host_broadcast(session->comm, &begun, sizeof begun, 0));
+        if (!begun) continue;
+        nt_net_begin_average(net, (nt_weights)w);
+        NT_TRY(nt_comm_broadcast(session->comm, nt_net_average_of(net, (nt_weights)w), n_bytes, 0));
+    }
+    return NT_OK;
+}
+
 static nt_status load(nt_session *session, const nt_resume *resume, const nt_buckets *buckets)
 {
     nt_comm *comm = session->comm;
@@ -312,6 +331,7 @@ static nt_status load(nt_session *session, const nt_resume *resume, const nt_buc
     size_t n_bytes = (size_t)nt_net_n_elems(net) * nt_dtype_bytes(session->backend->ops->real);
     NT_TRY(nt_comm_broadcast(comm, nt_net_params(net), n_bytes, 0));
     if (buckets && !resume->weights) NT_TRY(spread_state(session, buckets, n_bytes));
+    if (buckets && !resume->weights) NT_TRY(spread_averages(session, n_bytes));
     NT_TRY(nt_comm_wait(comm));
     return NT_OK;
 }

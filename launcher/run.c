@@ -178,6 +178,25 @@ static void judge(run *r, double metric)
     r->stopped_early = s->run->stop_after > 0 && p->stop.bad >= s->run->stop_after;
 }
 
+/* The weights that are judged by: raw before their average has begun. */
+static nt_weights judged(const run *r)
+{
+    nt_weights which = (nt_weights)r->session->average->weights;
+    return nt_net_average_begun(r->session->net, which) ? which : NT_WEIGHTS_RAW;
+}
+
+static nt_status evaluate_weights(run *r, const nt_evaluator *evaluator, nt_weights which)
+{
+    nt_loss_sum sum;
+    nt_net *net = r->session->net;
+    NT_TRY(nt_net_use_weights(net, which));
+    NT_TRY(nt_evaluate(evaluator, &sum));
+    NT_TRY(nt_net_use_weights(net, NT_WEIGHTS_RAW));
+    nt_reporter_valid(&r->report, r->position.step, which, &sum);
+    if (which == judged(r)) r->valid = sum;
+    return NT_OK;
+}
+
 static nt_status validate(run *r)
 {
     nt_session *s = r->session;
@@ -188,8 +207,9 @@ static nt_status validate(run *r)
                               .feed = s->valid_feed,
                               .seed = (uint64_t)s->run->seed,
                               .progress = is_root(r) ? nt_reporter_evaluating : NULL};
-    NT_TRY(nt_evaluate(&evaluator, &r->valid));
-    nt_reporter_valid(&r->report, r->position.step, &r->valid);
+    for (int w = 0; w < NT_N_WEIGHTS; w++)
+        if (w == NT_WEIGHTS_RAW || nt_net_average_begun(s->net, (nt_weights)w))
+            NT_TRY(evaluate_weights(r, &evaluator, (nt_weights)w));
     double loss = r->valid.loss / (double)r->valid.n;
     if (!isfinite(loss)) say_not_finite(r, loss);
     judge(r, isfinite(loss) ? metric_of(r, &r->valid) : (double)NAN);
@@ -284,6 +304,17 @@ static nt_status take_result(run *r, nt_status status, const nt_step_result *res
     return NT_OK;
 }
 
+/* Adds the weights to their averages where that is due. A step that is skipped has left them as they were. */
+static nt_status average(run *r)
+{
+    const nt_session *s = r->session;
+    for (int w = NT_WEIGHTS_EMA; w < NT_N_WEIGHTS; w++) {
+        double weight = nt_average_weight(s->average, (nt_weights)w, r->given, r->batches);
+        if (weight > 0) NT_TRY(nt_net_average(s->net, (nt_weights)w, weight));
+    }
+    return NT_OK;
+}
+
 static nt_status take_step(run *r)
 {
     const nt_feed *feed = r->session->train_feed;
@@ -293,6 +324,7 @@ static nt_status take_step(run *r)
     nt_status status = nt_stepper_run(r->stepper, feed->piece, feed->n_pieces, feed->slice.global_n,
                                       rate_of(r, r->given), r->given, &result);
     r->given++;
+    if (status == NT_OK) status = average(r);
     NT_TRY(take_result(r, status, &result));
     return NT_OK;
 }
@@ -408,6 +440,12 @@ static nt_status check_judging(run *r)
         return nt_config_fail(
             s->config, "optimizer", "schedule",
             "schedule = plateau needs evaluations: a valid part (data.valid) and run.validate");
+    if (s->average->weights != NT_WEIGHTS_RAW &&
+        !nt_average_kept(s->average, (nt_weights)s->average->weights))
+        return nt_config_fail(s->config, "average", "weights",
+                              "average.weights = %s, but no such average is kept: give average.%s",
+                              nt_weights_names[s->average->weights],
+                              s->average->weights == NT_WEIGHTS_EMA ? "ema" : "swa_start");
     if (s->run->metric == NT_METRIC_ACCURACY && s->model->spec.target != NT_TARGET_CLASS)
         return nt_config_fail(s->config, "run", "metric",
                               "run.metric = accuracy needs classes, but the loss is %s",

@@ -42,6 +42,7 @@ static nt_status load_config(nt_session *session)
     session->run = nt_config_section(session->config, &nt_run_section);
     session->data = nt_config_section(session->config, &nt_data_section);
     session->optim = nt_config_section(session->config, &nt_optim_section);
+    session->average = nt_config_section(session->config, &nt_average_section);
     session->checkpoint = nt_config_section(session->config, &nt_checkpoint_section);
     NT_TRY(nt_run_name(session->config, path, session->name, sizeof session->name));
     NT_TRY(nt_run_output(session->config, path, session->output, sizeof session->output));
@@ -256,7 +257,8 @@ static nt_status make_net(nt_session *session, bool for_training, bool may_time,
     nt_net_options options = {.seed = (uint64_t)session->run->seed,
                               .n_shards = session->run->zero > 0 && for_training ? n_ranks : 1,
                               .tuning = session->tuning,
-                              .optim = for_training ? session->optim : NULL};
+                              .optim = for_training ? session->optim : NULL,
+                              .average = for_training ? session->average : NULL};
     NT_TRY(nt_net_create(&session->net, session->model, session->backend, &options));
     if (for_training) NT_TRY(nt_feed_want(session->train_feed, session->net, NT_MODE_TRAIN));
     if (session->valid_feed) NT_TRY(nt_feed_want(session->valid_feed, session->net, NT_MODE_EVAL));

@@ -33,6 +33,7 @@ typedef struct nt_session {
     const nt_run_options *run;
     const nt_data_options *data;
     const nt_optim_options *optim;
+    const nt_average_options *average;
     const nt_checkpoint_options *checkpoint;
     char name[80];
     char output[4096]; /* run folder */

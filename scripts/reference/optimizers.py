@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch.optim import lr_scheduler as schedules
+from torch.optim import swa_utils
 
 from .common import generator, normal, store
 
@@ -11,8 +12,8 @@ STEPS, STEPS_PER_EPOCH, N = 20, 5, 37
 CASES = []
 
 
-def case(name, config, optimizer, schedule=None, clip_value=None, metrics=None):
-    CASES.append((name, config, optimizer, schedule, clip_value, metrics))
+def case(name, config, optimizer, schedule=None, clip_value=None, metrics=None, average=None):
+    CASES.append((name, config, optimizer, schedule, clip_value, metrics, average))
 
 
 class Written(torch.optim.Optimizer):
@@ -61,7 +62,7 @@ def lion(lr=0.0001, beta1=0.9, beta2=0.99, decay=0.0):
 
 def write(file):
     file.attrs["steps_per_epoch"] = STEPS_PER_EPOCH
-    for name, config, optimizer, schedule, clip_value, metrics in CASES:
+    for name, config, optimizer, schedule, clip_value, metrics, average in CASES:
         rng = generator(name)
         group = file.create_group(name)
         group.attrs["config"] = "[optimizer]\n" + config
@@ -74,6 +75,8 @@ def write(file):
         opt = optimizer([weights])
         plan = schedule(opt) if schedule else None
         rates, steps = [], []
+        average = average and average(torch.nn.ParameterList([torch.nn.Parameter(weights.detach())]))
+        averages = []
         if metrics:
             store(group, "metrics", torch.tensor(metrics))
         for step, gradient in enumerate(gradients):
@@ -87,8 +90,14 @@ def write(file):
             elif plan:
                 plan.step()
             steps.append(weights.detach().clone())
+            if average and average.due(step + 1):
+                average.update_parameters([weights])
+            if average and average.n_averaged:
+                averages.append(average.module[0].detach().clone())
         store(group, "rates", torch.tensor(rates))
         store(group, "weights", torch.stack(steps))
+        if average:  # those of the last steps
+            store(group, "averages", torch.stack(averages))
     return len(CASES)
 
 
@@ -192,3 +201,31 @@ case("schedule_plateau_options",
 case("schedule_plateau_nan", "lr = 0.1\nschedule = plateau\npatience = 0\ngamma = 0.9", sgd(),
      lambda o: schedules.ReduceLROnPlateau(o, patience=0, factor=0.9),
      metrics=[2.0, 1.0] + [math.nan] * 3 + [1.0] * 5 + [0.5] * 10)
+
+
+class Average(swa_utils.AveragedModel):
+    """Takes the parameters of a list, at steps that `due` says."""
+
+    def __init__(self, module, due, **options):
+        super().__init__(module, use_buffers=True, **options)
+        self.due = due
+
+    def update_parameters(self, parameters):
+        super().update_parameters(torch.nn.ParameterList([torch.nn.Parameter(p.detach()) for p in parameters]))
+
+
+def ema(decay, every=1):
+    return lambda module: Average(module, lambda step: step % every == 0,
+                                  multi_avg_fn=swa_utils.get_ema_multi_avg_fn(decay))
+
+
+def swa(start, every):
+    return lambda module: Average(module, lambda step: step >= start and (step - start) % every == 0)
+
+
+case("average_ema", "lr = 0.1\n[average]\nema = 0.9", sgd(), average=ema(0.9))
+case("average_ema_every", "lr = 0.1\nmomentum = 0.9\n[average]\nema = 0.75\nema_every = 3", sgd(momentum=0.9),
+     average=ema(0.75, 3))
+case("average_swa", "lr = 0.1\nmomentum = 0.9\n[average]\nswa_start = 7 steps\nswa_every = 2 steps", sgd(momentum=0.9),
+     average=swa(7, 2))
+case("average_swa_epochs", "lr = 0.1\n[average]\nswa_start = 2 epochs", sgd(), average=swa(10, STEPS_PER_EPOCH))

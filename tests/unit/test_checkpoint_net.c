@@ -31,8 +31,9 @@ typedef struct machine {
 
 static void machine_open(machine *m, const char *text, const char *backend, uint64_t seed)
 {
-    static const nt_section *const sections[] = {&nt_model_section, &nt_loss_section, &nt_optim_section,
-                                                 &nt_checkpoint_section, NULL};
+    static const nt_section *const sections[] = {&nt_model_section,   &nt_loss_section,
+                                                 &nt_optim_section,   &nt_checkpoint_section,
+                                                 &nt_average_section, NULL};
     nt_sample_spec spec = {.x_dtype = NT_F32,
                            .x = nt_shape_of(3, (int64_t)2, (int64_t)6, (int64_t)6),
                            .target = NT_TARGET_CLASS,
@@ -43,8 +44,10 @@ static void machine_open(machine *m, const char *text, const char *backend, uint
     assert_ok(nt_model_create(&m->model, m->config, &spec));
     assert_ok(nt_backend_create(&m->backend, backend, &options));
     assert_ok(nt_tuning_create(&m->tuning, false));
-    nt_net_options net_options = {
-        .seed = seed, .tuning = m->tuning, .optim = nt_config_section(m->config, &nt_optim_section)};
+    nt_net_options net_options = {.seed = seed,
+                                  .tuning = m->tuning,
+                                  .optim = nt_config_section(m->config, &nt_optim_section),
+                                  .average = nt_config_section(m->config, &nt_average_section)};
     assert_ok(nt_net_create(&m->net, m->model, m->backend, &net_options));
     assert_ok(nt_net_want(m->net, NT_MODE_TRAIN, N));
     assert_ok(nt_net_build(m->net));
@@ -77,6 +80,11 @@ static void train(machine *m, int first, int last)
         assert_ok(nt_net_forward(m->net, NT_MODE_TRAIN, &batch, &pass));
         assert_ok(nt_net_backward(m->net, &pass, NULL, NULL));
         assert_ok(nt_net_update(m->net, &(nt_net_step){0.01, step, N, NULL}));
+        const nt_average_options *average = nt_config_section(m->config, &nt_average_section);
+        for (int w = NT_WEIGHTS_EMA; w < NT_N_WEIGHTS; w++) {
+            double weight = nt_average_weight(average, (nt_weights)w, step + 1, 4);
+            if (weight > 0) assert_ok(nt_net_average(m->net, (nt_weights)w, weight));
+        }
     }
 }
 
@@ -127,9 +135,83 @@ static void check_exact_resume(const char *backend, const char *text, const char
     machine_close(&resumed);
 }
 
+static const char averaged[] = GRAPH("4") "[optimizer]\ntype = rmsprop\ncentered = yes\nmomentum = 0.9\n"
+                                          "[average]\nema = 0.9\nswa_start = 3 steps\nswa_every = 2 steps\n";
+static const char begins_later[] = GRAPH("4") "[optimizer]\ntype = lamb\n"
+                                              "[average]\nema = 0.9\nema_every = 2\nswa_start = 6 steps\n";
+
+static void read_all(machine *m, int array, float *out)
+{
+    for (int s = 0; s < nt_net_n_slots(m->net); s++) {
+        assert_ok(nt_net_read(m->net, s, array, out));
+        out += nt_shape_elems(nt_net_get_slot(m->net, s)->tensor.shape);
+    }
+}
+
+/* An average in the place of the parameters and back; and as the parameters of a net that is only evaluated.
+ */
+static void averages_stand_in(void **state)
+{
+    (void)state;
+    enum { MOST = 4096 };
+    static float raw[MOST], ema[MOST], swa[MOST], got[MOST];
+    const char *dir = in_dir("averages");
+    char path[4200];
+    bool found;
+    machine m, other;
+    machine_open(&m, averaged, "cpu", 1);
+    train(&m, 0, 6);
+    read_all(&m, NT_ARRAY_PARAM, raw);
+    read_all(&m, NT_ARRAY_EMA, ema);
+    read_all(&m, NT_ARRAY_SWA, swa);
+    assert_memory_not_equal(raw, ema, sizeof raw);
+    assert_memory_not_equal(swa, ema, sizeof raw);
+    static const nt_weights order[] = {NT_WEIGHTS_EMA, NT_WEIGHTS_SWA, NT_WEIGHTS_RAW};
+    const float *const expected[] = {ema, swa, raw};
+    for (int i = 0; i < 3; i++) {
+        assert_ok(nt_net_use_weights(m.net, order[i]));
+        read_all(&m, NT_ARRAY_PARAM, got);
+        assert_memory_equal(got, expected[i], sizeof raw);
+    }
+    save(&m, 6, dir);
+    machine_close(&m);
+    assert_ok(nt_checkpoint_find(dir, path, sizeof path, &found));
+    machine_open(&other, plain_sgd, "ref", 2);
+    for (int i = 0; i < 3; i++) {
+        nt_checkpoint_meta meta;
+        assert_ok(nt_checkpoint_load_weights(other.net, path, order[i], false, &meta));
+        nt_checkpoint_meta_free(&meta);
+        read_all(&other, NT_ARRAY_PARAM, got);
+        assert_memory_equal(got, expected[i], sizeof raw);
+    }
+    machine_close(&other);
+}
+
+static void no_average_to_load(void **state)
+{
+    (void)state;
+    const char *dir = in_dir("no_averages");
+    char path[4200];
+    bool found;
+    machine m;
+    nt_checkpoint_meta meta;
+    machine_open(&m, begins_later, "ref", 1);
+    train(&m, 0, 3);
+    save(&m, 3, dir);
+    assert_ok(nt_checkpoint_find(dir, path, sizeof path, &found));
+    assert_ok(nt_checkpoint_load_weights(m.net, path, NT_WEIGHTS_EMA, false, &meta));
+    nt_checkpoint_meta_free(&meta);
+    assert_fails(nt_checkpoint_load_weights(m.net, path, NT_WEIGHTS_SWA, false, &meta), NT_ERR_CONFIG,
+                 "holds no swa weights", "had not begun at step 3", "average.weights=raw");
+    machine_close(&m);
+}
+
 static void resume_is_exact_ref(void **state)
 {
     (void)state;
+    check_exact_resume("ref", averaged, in_dir("ref_averaged"));
+    check_exact_resume("cpu", averaged, in_dir("cpu_averaged"));
+    check_exact_resume("cpu", begins_later, in_dir("cpu_later"));
     check_exact_resume("ref", adam, in_dir("ref_adam"));
     check_exact_resume("ref", momentum, in_dir("ref_momentum"));
     check_exact_resume("ref", plain_sgd, in_dir("ref_plain"));
@@ -266,6 +348,8 @@ static void options_have_their_defaults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(averages_stand_in),
+        cmocka_unit_test(no_average_to_load),
         cmocka_unit_test(resume_is_exact_ref),
         cmocka_unit_test(resume_is_exact_cpu),
         cmocka_unit_test(digest_is_independent_of_the_backend),

@@ -1,5 +1,6 @@
 /* Optimizers and schedules against PyTorch: the rate and the weights after each of twenty steps. A case of
  * the file is an [optimizer] section as a user would write it. */
+#include "core/average.h"
 #include "core/optim.h"
 #include "core/schedule.h"
 #include "tests/unit/reference.h"
@@ -99,7 +100,7 @@ static void take_step(trained *t, const nt_optim_options *o, double lr, int64_t 
 /* The options live as long as the config. */
 static const nt_optim_options *read_options(nt_h5 *file, const char *name, nt_config **config)
 {
-    static const nt_section *const sections[] = {&nt_optim_section, NULL};
+    static const nt_section *const sections[] = {&nt_optim_section, &nt_average_section, NULL};
     char path[256];
     snprintf(path, sizeof path, "/%s", name);
     char *text = reference_text(file, path, "config");
@@ -152,6 +153,56 @@ static void check_case(nt_h5 *file, const char *name, void *backend)
     nt_config_destroy(config);
 }
 
+/* The averages that torch.optim.swa_utils makes of the weights of the file, at each step from where they
+ * begin.
+ */
+static void check_average(nt_h5 *file, const char *name, void *arg)
+{
+    nt_backend *backend = arg;
+    nt_config *config;
+    read_options(file, name, &config);
+    const nt_average_options *o = nt_config_section(config, &nt_average_section);
+    const nt_weights which = o->ema > 0 ? NT_WEIGHTS_EMA : NT_WEIGHTS_SWA;
+    if (!nt_average_kept(o, which)) {
+        nt_config_destroy(config);
+        return;
+    }
+    reference_tensor weights = reference_read(file, name, "weights"),
+                     averages = reference_read(file, name, "averages");
+    trained t = start(backend, weights.shape.dim[1], 0); /* weights: the average; gradient: what is added */
+    const int64_t n_steps = weights.shape.dim[0], first = n_steps - averages.shape.dim[0];
+    double got[64];
+    assert_true(t.n <= 64 && first < n_steps);
+    for (int64_t step = 0; step < n_steps; step++) {
+        const double weight =
+            nt_average_weight(o, which, step + 1, reference_int(file, "/", "steps_per_epoch"));
+        assert_true((weight == 1) == (step == first));
+        upload(&t, t.gradient, weights.values + step * t.n);
+        const nt_update u = {.rule = NT_UPDATE_AVERAGE, .lr = weight};
+        if (weight > 0) run_rule(&t, &u);
+        if (step < first) continue;
+        download(&t, got);
+        double error = reference_error(got, averages.values + (step - first) * t.n, t.n);
+        if (!(error <= reference_tolerance(backend)))
+            fail_msg("%s: step %d on %s is off by %g", name, (int)step, backend->ops->name, error);
+    }
+    finish(&t);
+    free(weights.values), free(averages.values);
+    nt_config_destroy(config);
+}
+
+static void averages(void **state)
+{
+    (void)state;
+    for (int b = 0; b < 3; b++) {
+        nt_backend *backend = reference_backend(reference_backends[b]);
+        nt_h5 *file = reference_open("optimizers");
+        reference_each(file, check_average, backend);
+        nt_h5_close(file);
+        nt_backend_destroy(backend);
+    }
+}
+
 static void twenty_steps(void **state)
 {
     (void)state;
@@ -201,6 +252,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(twenty_steps),
+        cmocka_unit_test(averages),
         cmocka_unit_test(every_optimizer_and_schedule_has_a_case),
     };
     return cmocka_run_group_tests_name("reference_optimizers", tests, NULL, NULL);
