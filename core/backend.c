@@ -173,6 +173,22 @@ nt_status nt_backend_sum_squares(nt_backend *b, double *total, const void *x, in
     return NT_OK;
 }
 
+/* Element i of an array of the real type; NULL of NULL. */
+static void *element(const nt_backend *b, const void *array, int64_t i)
+{
+    return array ? (char *)(uintptr_t)array + (size_t)i * nt_dtype_bytes(b->ops->real) : NULL;
+}
+
+nt_status nt_backend_sum_squares_of(nt_backend *b, double *totals, const void *x, const nt_stretch *ranges,
+                                    int n)
+{
+    if (b->ops->sum_squares_of) return n > 0 ? b->ops->sum_squares_of(b, totals, x, ranges, n) : NT_OK;
+    for (int i = 0; i < n; i++)
+        NT_TRY(
+            nt_backend_sum_squares(b, &totals[ranges[i].other], element(b, x, ranges[i].begin), ranges[i].n));
+    return NT_OK;
+}
+
 nt_status nt_backend_add_losses(nt_backend *b, nt_report *report, const void *y, int64_t n)
 {
     if (b->ops->add_losses) return b->ops->add_losses(b, report, y, n);
@@ -205,6 +221,22 @@ nt_status nt_backend_update(nt_backend *b, const nt_update *u, void *p, const vo
 {
     if (n == 0) return NT_OK;
     NT_TRY(b->ops->update(b, u, p, g, s1, s2, n));
+    return NT_OK;
+}
+
+nt_status nt_backend_update_of(nt_backend *b, const nt_update *u, void *p, const void *g, void *s1, void *s2,
+                               const nt_stretch *ranges, int n)
+{
+    if (b->ops->update_of) return n > 0 ? b->ops->update_of(b, u, p, g, s1, s2, ranges, n) : NT_OK;
+    for (int i = 0; i < n; i++) {
+        const nt_stretch *r = &ranges[i];
+        const int64_t second = u->rule == NT_UPDATE_STAT ? r->other : r->begin;
+        nt_update own = *u;
+        own.s3 = element(b, u->s3, r->begin);
+        own.ratio = u->ratio ? u->ratio + r->other : NULL;
+        NT_TRY(nt_backend_update(b, &own, element(b, p, r->begin), element(b, g, r->begin),
+                                 element(b, s1, second), element(b, s2, second), r->n));
+    }
     return NT_OK;
 }
 

@@ -9,6 +9,7 @@
 
 #include "core/op.h"
 #include "core/optim.h"
+#include "core/stretch.h"
 
 /* What is computed with. TF32: matrix products round their inputs to 10 bits where the device does that
  * faster. BF16: activations, their gradients and the weights that products read have 8 bits; sums, batchnorm
@@ -76,6 +77,10 @@ typedef struct nt_backend_ops {
     /* Adds the squares of n elements of the real type to *total, backend memory, in an order that neither
      * threads nor cuts of the range at multiples of NT_SUM_BLOCK change; not finite if any element is not. */
     NT_MUST nt_status (*sum_squares)(nt_backend *backend, double *total, const void *x, int64_t n);
+    /* The same for n ranges of x: adds the squares of range i to totals[ranges[i].other], each of which
+     * occurs once. Optional: one after the other. */
+    NT_MUST nt_status (*sum_squares_of)(nt_backend *backend, double *totals, const void *x,
+                                        const nt_stretch *ranges, int n);
     /* Adds a loss's y, (n, 2) of the real type, to *report, backend memory: the sums of n losses, of their
      * squares, and of the samples that are right. Optional for host memory. */
     NT_MUST nt_status (*add_losses)(nt_backend *backend, nt_report *report, const void *y, int64_t n);
@@ -92,6 +97,11 @@ typedef struct nt_backend_ops {
     /* One optimizer step over a flat range of n elements, in one pass: see core/optim.h. */
     NT_MUST nt_status (*update)(nt_backend *backend, const nt_update *u, void *p, const void *g, void *s1,
                                 void *s2, int64_t n);
+    /* The same for n ranges of the arrays, u->s3 included. `other`: of NT_UPDATE_STAT where the range begins
+     * in s1 and s2; else, if u->ratio is given, the range's ratio is u->ratio[other]. Optional: one after the
+     * other. */
+    NT_MUST nt_status (*update_of)(nt_backend *backend, const nt_update *u, void *p, const void *g, void *s1,
+                                   void *s2, const nt_stretch *ranges, int n);
     /* Starts a copy of backend memory to a host slot, after the work given so far and before what is given
      * later. Optional for host memory. */
     NT_MUST nt_status (*post)(nt_backend *backend, const void *src, size_t n_bytes, int slot);
@@ -153,6 +163,8 @@ bool nt_backend_fuses(const nt_backend *b, const char *kind, const void *options
 NT_MUST nt_status nt_backend_sum(nt_backend *b, void *dst, const void *x, const void *y, int64_t n);
 /* Adds to *total. */
 NT_MUST nt_status nt_backend_sum_squares(nt_backend *b, double *total, const void *x, int64_t n);
+NT_MUST nt_status nt_backend_sum_squares_of(nt_backend *b, double *totals, const void *x,
+                                            const nt_stretch *ranges, int n);
 NT_MUST nt_status nt_backend_add_losses(nt_backend *b, nt_report *report, const void *y, int64_t n);
 NT_MUST nt_status nt_backend_judge(nt_backend *b, nt_report *report, double *squares, int n, int n_others,
                                    double clip);
@@ -160,6 +172,8 @@ NT_MUST nt_status nt_backend_ratios(nt_backend *b, double *pairs, const double *
                                     double coefficient, int n);
 NT_MUST nt_status nt_backend_update(nt_backend *b, const nt_update *u, void *p, const void *g, void *s1,
                                     void *s2, int64_t n);
+NT_MUST nt_status nt_backend_update_of(nt_backend *b, const nt_update *u, void *p, const void *g, void *s1,
+                                       void *s2, const nt_stretch *ranges, int n);
 NT_MUST nt_status nt_backend_sync(nt_backend *b);
 NT_MUST nt_status nt_backend_begin_pass(nt_backend *b, const nt_pass *pass, int64_t n);
 /* Reading back without stopping: at most NT_POST_BYTES, and a slot again only once it is collected. */

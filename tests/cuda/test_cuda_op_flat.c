@@ -251,6 +251,92 @@ static void sums_of_squares(void **state)
         }
 }
 
+/* Ranges of all lengths, more than a launch takes; most begin at an odd place. Gaps between them. */
+enum { N_SPANS = 211 };
+
+static int64_t make_spans(nt_stretch *spans)
+{
+    static const int64_t lengths[] = {1, 7, 64, 3, 4096, 0, 5001, 2};
+    int64_t at = 3;
+    for (int i = 0; i < N_SPANS; i++) {
+        spans[i] = (nt_stretch){at, i % 50 == 1 ? 3 * NT_SUM_BLOCK + 11 : lengths[i % 8], i * 5 % N_SPANS};
+        at += spans[i].n + i % 3;
+    }
+    return at;
+}
+
+/* The bits of each range's own sum. */
+static void sums_of_squares_of_many_ranges(void **state)
+{
+    (void)state;
+    nt_stretch spans[N_SPANS];
+    double start[N_SPANS], got[N_SPANS];
+    const int64_t n = make_spans(spans);
+    float *x = numbers(n, 9, false), *device = put(x, (size_t)n * sizeof *x, 0);
+    for (int i = 0; i < N_SPANS; i++)
+        start[i] = i;
+    double *totals = put(start, sizeof start, 0);
+    pair_ok(nt_backend_sum_squares_of(cuda(), totals, device, spans, N_SPANS));
+    pair_ok(nt_backend_download(cuda(), got, totals, sizeof got));
+    for (int i = 0; i < N_SPANS; i++) {
+        const int64_t to = spans[i].other;
+        assert_true(
+            got[to] ==
+            (spans[i].n == 0 ? start[to] : squares_of(device + spans[i].begin, spans[i].n, start[to])));
+    }
+    drop(totals, 0);
+    drop(device, 0);
+    free(x);
+}
+
+/* Every rule over many ranges in one call, and over each by itself: the same bits, and nothing between them
+ * is touched. Ratios and the variances of running statistics are found by `other`. */
+static void updates_of_many_ranges(void **state)
+{
+    (void)state;
+    nt_stretch spans[N_SPANS];
+    const int64_t n = make_spans(spans);
+    double ratios[N_SPANS];
+    for (int i = 0; i < N_SPANS; i++)
+        ratios[i] = 1 + 0.25 * i;
+    double *on_device = put(ratios, sizeof ratios, 0);
+    for (size_t rule = 0; rule < sizeof rules / sizeof rules[0]; rule++) {
+        const bool stat = rules[rule].rule == NT_UPDATE_STAT;
+        range r = make_range(n);
+        const size_t n_bytes = (size_t)n * sizeof(float);
+        float *host[] = {r.p, r.g, r.s1, r.s2, r.s3}, *back = malloc(n_bytes), *want = malloc(n_bytes);
+        float *one[5], *many[5];
+        assert_true(back && want);
+        for (int i = 0; i < 5; i++) {
+            one[i] = put(host[i], n_bytes, 0);
+            many[i] = put(host[i], n_bytes, 0);
+        }
+        for (int i = 0; stat && i < N_SPANS; i++)
+            spans[i].other = spans[i].begin;
+        nt_update u = rules[rule];
+        u.ratio = stat ? NULL : on_device;
+        u.s3 = many[4];
+        pair_ok(nt_backend_update_of(cuda(), &u, many[0], many[1], many[2], many[3], spans, N_SPANS));
+        for (int i = 0; i < N_SPANS; i++) {
+            const int64_t at = spans[i].begin;
+            u.ratio = stat ? NULL : on_device + spans[i].other;
+            u.s3 = one[4] + at;
+            pair_ok(nt_backend_update(cuda(), &u, one[0] + at, one[1] + at, one[2] + at, one[3] + at,
+                                      spans[i].n));
+        }
+        for (int i = 0; i < 5; i++) {
+            pair_ok(nt_backend_download(cuda(), back, many[i], n_bytes));
+            pair_ok(nt_backend_download(cuda(), want, one[i], n_bytes));
+            assert_memory_equal(back, want, n_bytes);
+            drop(one[i], 0), drop(many[i], 0);
+        }
+        free(back);
+        free(want);
+        free_range(&r);
+    }
+    drop(on_device, 0);
+}
+
 /* More blocks than there is room for partial sums at a time; all ones, so that the sum is exact. */
 static void squares_of_more_than_one_round(void **state)
 {
@@ -264,7 +350,8 @@ static void squares_of_more_than_one_round(void **state)
         x[i] = 1;
     float *device = put(x, N * sizeof *x, 0);
     double *total = put(&zero, sizeof zero, 0);
-    assert_int_equal(nt_cuda_sum_squares(c->compute, total, c->partial, device, N, BLOCK), 0);
+    assert_int_equal(
+        nt_cuda_sum_squares(c->compute, total, c->partial, device, &(nt_stretch){.n = N}, 1, BLOCK), 0);
     pair_ok(nt_backend_download(cuda(), &got, total, sizeof got));
     assert_true(got == N);
     drop(device, 0);
@@ -441,6 +528,8 @@ int main(void)
         cmocka_unit_test(fault_no_update_without_a_finite_scale),
         cmocka_unit_test(ratios),
         cmocka_unit_test(sums_of_squares),
+        cmocka_unit_test(sums_of_squares_of_many_ranges),
+        cmocka_unit_test(updates_of_many_ranges),
         cmocka_unit_test(squares_of_more_than_one_round),
         cmocka_unit_test(fault_squares_that_are_not_finite),
         cmocka_unit_test(sums),

@@ -34,12 +34,18 @@ nt_status nt_cuda_flat_sum(nt_backend *backend, void *dst, const void *a, const 
     return NT_OK;
 }
 
-nt_status nt_cuda_flat_sum_squares(nt_backend *backend, double *total, const void *x, int64_t n)
+nt_status nt_cuda_flat_sum_squares_of(nt_backend *backend, double *totals, const void *x,
+                                      const nt_stretch *ranges, int n)
 {
     const nt_cuda *cuda = backend->state;
     NT_CUDA_TRY(backend, "sum of squares",
-                nt_cuda_sum_squares(cuda->compute, total, cuda->partial, x, n, NT_SUM_BLOCK));
+                nt_cuda_sum_squares(cuda->compute, totals, cuda->partial, x, ranges, n, NT_SUM_BLOCK));
     return NT_OK;
+}
+
+nt_status nt_cuda_flat_sum_squares(nt_backend *backend, double *total, const void *x, int64_t n)
+{
+    return nt_cuda_flat_sum_squares_of(backend, total, x, &(nt_stretch){.n = n}, 1);
 }
 
 _Static_assert(sizeof(nt_report) == 5 * sizeof(double), "reduce.cu takes a report as five doubles");
@@ -95,45 +101,53 @@ static nt_cuda_update rounded(const nt_update *u)
 nt_status nt_cuda_flat_update(nt_backend *backend, const nt_update *u, void *p, const void *g, void *s1,
                               void *s2, int64_t n)
 {
+    return nt_cuda_flat_update_of(backend, u, p, g, s1, s2, &(nt_stretch){.n = n}, 1);
+}
+
+nt_status nt_cuda_flat_update_of(nt_backend *backend, const nt_update *u, void *p, const void *g, void *s1,
+                                 void *s2, const nt_stretch *ranges, int n)
+{
     const nt_cuda *cuda = backend->state;
     const nt_cuda_update r = rounded(u);
     switch (u->rule) {
     case NT_UPDATE_SGD:
-        NT_CUDA_TRY(backend, "sgd", nt_cuda_update_sgd(cuda->compute, &r, p, g, s1, n));
+        NT_CUDA_TRY(backend, "sgd", nt_cuda_update_sgd(cuda->compute, &r, p, g, s1, ranges, n));
         return NT_OK;
     case NT_UPDATE_ADAM:
-        NT_CUDA_TRY(backend, "adam", nt_cuda_update_adam(cuda->compute, &r, p, g, s1, s2, n));
+        NT_CUDA_TRY(backend, "adam", nt_cuda_update_adam(cuda->compute, &r, p, g, s1, s2, ranges, n));
         return NT_OK;
     case NT_UPDATE_RMSPROP:
         NT_CUDA_TRY(backend, "rmsprop",
                     nt_cuda_update_rmsprop(cuda->compute, &r, p, g, s1, u->centered ? s2 : NULL,
-                                           nt_update_buffer(u, s2), n));
+                                           nt_update_buffer(u, s2), ranges, n));
         return NT_OK;
     case NT_UPDATE_ADAGRAD:
-        NT_CUDA_TRY(backend, "adagrad", nt_cuda_update_adagrad(cuda->compute, &r, p, g, s1, n));
+        NT_CUDA_TRY(backend, "adagrad", nt_cuda_update_adagrad(cuda->compute, &r, p, g, s1, ranges, n));
         return NT_OK;
     case NT_UPDATE_LION:
-        NT_CUDA_TRY(backend, "lion", nt_cuda_update_lion(cuda->compute, &r, p, g, s1, n));
+        NT_CUDA_TRY(backend, "lion", nt_cuda_update_lion(cuda->compute, &r, p, g, s1, ranges, n));
         return NT_OK;
     case NT_UPDATE_LARS:
-        NT_CUDA_TRY(backend, "lars", nt_cuda_update_lars(cuda->compute, &r, p, g, s1, n));
+        NT_CUDA_TRY(backend, "lars", nt_cuda_update_lars(cuda->compute, &r, p, g, s1, ranges, n));
         return NT_OK;
     case NT_UPDATE_LAMB:
-        NT_CUDA_TRY(backend, "lamb", nt_cuda_update_lamb(cuda->compute, &r, p, g, s1, s2, u->s3, n));
+        NT_CUDA_TRY(backend, "lamb", nt_cuda_update_lamb(cuda->compute, &r, p, g, s1, s2, u->s3, ranges, n));
         return NT_OK;
     case NT_UPDATE_STEP:
-        NT_CUDA_TRY(backend, "step", nt_cuda_update_step(cuda->compute, &r, p, g, n));
+        NT_CUDA_TRY(backend, "step", nt_cuda_update_step(cuda->compute, &r, p, g, ranges, n));
         return NT_OK;
     case NT_UPDATE_LIMIT:
-        NT_CUDA_TRY(backend, "clipping by value", nt_cuda_update_limit(cuda->compute, &r, p, g, n));
+        NT_CUDA_TRY(backend, "clipping by value", nt_cuda_update_limit(cuda->compute, &r, p, g, ranges, n));
         return NT_OK;
     case NT_UPDATE_AVERAGE:
-        NT_CUDA_TRY(backend, "average of weights", nt_cuda_update_average(cuda->compute, &r, p, g, n));
+        NT_CUDA_TRY(backend, "average of weights",
+                    nt_cuda_update_average(cuda->compute, &r, p, g, ranges, n));
         return NT_OK;
     case NT_N_UPDATE_RULES:
         break;
     case NT_UPDATE_STAT:
-        NT_CUDA_TRY(backend, "running statistics", nt_cuda_update_stat(cuda->compute, &r, p, g, s1, s2, n));
+        NT_CUDA_TRY(backend, "running statistics",
+                    nt_cuda_update_stat(cuda->compute, &r, p, g, s1, s2, ranges, n));
         return NT_OK;
     }
     NT_BUG_UNLESS(false, "update rule %d is unknown", (int)u->rule);

@@ -6,6 +6,7 @@
 #define NT_CORE_BACKENDS_CUDA_KERNELS_H
 
 #include "core/layers/activation.h"
+#include "core/stretch.h"
 #include "core/tensor.h"
 
 typedef void *nt_cuda_stream; /* cudaStream_t without the vendor's header */
@@ -354,35 +355,38 @@ int nt_cuda_depthwise_backward_weight(nt_cuda_stream stream, nt_dtype type, floa
                                       const void *x, void *scratch, bool accumulate, const nt_cuda_window *w,
                                       int64_t n, int64_t c, int64_t m);
 
-/* update.cu: one optimizer step; momentum, first, second as long as p. velocity NULL: no momentum. */
+/* update.cu: one optimizer step over ranges (host array) of p and of all arrays beside it; where u->ratio is
+ * given that of a range is u->ratio[other]. velocity NULL: no momentum. */
 int nt_cuda_update_sgd(nt_cuda_stream stream, const nt_cuda_update *u, float *p, const float *g,
-                       float *velocity, int64_t n);
+                       float *velocity, const nt_stretch *ranges, int n);
 int nt_cuda_update_adam(nt_cuda_stream stream, const nt_cuda_update *u, float *p, const float *g,
-                        float *first, float *second, int64_t n);
+                        float *first, float *second, const nt_stretch *ranges, int n);
 /* Names as in core/optim.h; mean, buffer NULL: not centered, no momentum. direction may be g, p may be g. */
 int nt_cuda_update_rmsprop(nt_cuda_stream stream, const nt_cuda_update *u, float *p, const float *g,
-                           float *square, float *mean, float *buffer, int64_t n);
+                           float *square, float *mean, float *buffer, const nt_stretch *ranges, int n);
 int nt_cuda_update_adagrad(nt_cuda_stream stream, const nt_cuda_update *u, float *p, const float *g,
-                           float *sum, int64_t n);
+                           float *sum, const nt_stretch *ranges, int n);
 int nt_cuda_update_lion(nt_cuda_stream stream, const nt_cuda_update *u, float *p, const float *g,
-                        float *first, int64_t n);
+                        float *first, const nt_stretch *ranges, int n);
 int nt_cuda_update_lars(nt_cuda_stream stream, const nt_cuda_update *u, float *p, const float *g,
-                        float *velocity, int64_t n);
+                        float *velocity, const nt_stretch *ranges, int n);
 int nt_cuda_update_lamb(nt_cuda_stream stream, const nt_cuda_update *u, float *p, const float *g,
-                        float *first, float *second, float *direction, int64_t n);
-int nt_cuda_update_step(nt_cuda_stream stream, const nt_cuda_update *u, float *p, const float *g, int64_t n);
-int nt_cuda_update_limit(nt_cuda_stream stream, const nt_cuda_update *u, float *p, const float *g, int64_t n);
+                        float *first, float *second, float *direction, const nt_stretch *ranges, int n);
+int nt_cuda_update_step(nt_cuda_stream stream, const nt_cuda_update *u, float *p, const float *g,
+                        const nt_stretch *ranges, int n);
+int nt_cuda_update_limit(nt_cuda_stream stream, const nt_cuda_update *u, float *p, const float *g,
+                         const nt_stretch *ranges, int n);
 int nt_cuda_update_average(nt_cuda_stream stream, const nt_cuda_update *u, float *p, const float *g,
-                           int64_t n);
-/* The running statistics; a, b: the batch's slots. */
+                           const nt_stretch *ranges, int n);
+/* The running statistics; a, b: the batch's slots. A range begins at `other` in var and b. */
 int nt_cuda_update_stat(nt_cuda_stream stream, const nt_cuda_update *u, float *mean, const float *a,
-                        float *var, const float *b, int64_t n);
+                        float *var, const float *b, const nt_stretch *ranges, int n);
 
 /* reduce.cu: sums of a step, double, in device memory. */
-/* *total += squares of x; partial: NT_CUDA_PARTIAL_SUMS doubles that only this launcher writes; `block` =
- * NT_SUM_BLOCK. */
-int nt_cuda_sum_squares(nt_cuda_stream stream, double *total, double *partial, const float *x, int64_t n,
-                        int64_t block);
+/* totals[other] += squares of each range (host array) of x, an `other` occurring once; partial:
+ * NT_CUDA_PARTIAL_SUMS doubles that only this launcher writes; `block` = NT_SUM_BLOCK. */
+int nt_cuda_sum_squares(nt_cuda_stream stream, double *totals, double *partial, const float *x,
+                        const nt_stretch *ranges, int n, int64_t block);
 /* report: {loss, loss_squared, correct, sum_squares, scale} of core/backend.h; y (n, 2). */
 int nt_cuda_add_losses(nt_cuda_stream stream, double *report, const float *y, int64_t n);
 int nt_cuda_judge(nt_cuda_stream stream, double *report, double *squares, int n, int n_others, double clip);

@@ -53,6 +53,8 @@ bool nt_cuda_fuses(const nt_backend *backend, const char *kind, const void *opti
                    const nt_activation_options *activation, bool training);
 NT_MUST nt_status nt_cuda_flat_sum(nt_backend *backend, void *dst, const void *a, const void *b, int64_t n);
 NT_MUST nt_status nt_cuda_flat_sum_squares(nt_backend *backend, double *total, const void *x, int64_t n);
+NT_MUST nt_status nt_cuda_flat_sum_squares_of(nt_backend *backend, double *totals, const void *x,
+                                              const nt_stretch *ranges, int n);
 NT_MUST nt_status nt_cuda_flat_add_losses(nt_backend *backend, nt_report *report, const void *y, int64_t n);
 NT_MUST nt_status nt_cuda_flat_judge(nt_backend *backend, nt_report *report, double *squares, int n,
                                      int n_others, double clip);
@@ -60,5 +62,7 @@ NT_MUST nt_status nt_cuda_flat_ratios(nt_backend *backend, double *pairs, const 
                                       const double *scale, double coefficient, int n);
 NT_MUST nt_status nt_cuda_flat_update(nt_backend *backend, const nt_update *u, void *p, const void *g,
                                       void *s1, void *s2, int64_t n);
+NT_MUST nt_status nt_cuda_flat_update_of(nt_backend *backend, const nt_update *u, void *p, const void *g,
+                                         void *s1, void *s2, const nt_stretch *ranges, int n);
 
 #endif

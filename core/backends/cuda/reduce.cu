@@ -1,21 +1,22 @@
 /* Sums of a step that the host never sees on its way: squares of the gradient, losses, and the verdict on
  * them. All in double and in an order that depends on sizes alone. */
-#include "core/backends/cuda/device.cuh"
+#include "core/backends/cuda/ranges.cuh"
 
 /* --- squares --- */
 
-/* Block b adds the squares of its `block` elements. Bound by memory: 1 read. Squares in double, because those
+/* A block adds the squares of its `block` elements. Bound by memory: 1 read. Squares in double, because those
  * of large but finite floats are not finite in float: two operations in double per element, a fifth of what
  * an A100 can do in the time. */
 static __global__ void __launch_bounds__(NT_BLOCK)
-    block_squares(double *partial, const float *x, int64_t n, int64_t block, bool vector)
+    block_squares(double *partial, nt_table t, const float *x, int64_t block, bool aligned)
 {
     constexpr int W = nt_lanes<float>::N;
-    const int64_t begin = blockIdx.x * block, end = begin + block < n ? begin + block : n;
+    const nt_task s = nt_own_task(t, block);
+    const bool vector = aligned && s.begin % W == 0;
     double sum = 0;
-    for (int64_t i = begin + (int64_t)threadIdx.x * W; i < end; i += NT_BLOCK * W) {
+    for (int64_t i = s.begin + (int64_t)threadIdx.x * W; i < s.end; i += NT_BLOCK * W) {
         float v[W];
-        nt_load(v, x + i, end - i, vector);
+        nt_load(v, x + i, s.end - i, vector);
 #pragma unroll
         for (int k = 0; k < W; k++)
             sum += (double)v[k] * (double)v[k];
@@ -24,15 +25,18 @@ static __global__ void __launch_bounds__(NT_BLOCK)
     if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
-/* *total += partial sums, one after the other, so that cuts of the range between blocks do not show. One
- * block: its threads fetch, the first adds; 8 cycles each, 20 us for 45 million parameters. */
-static __global__ void __launch_bounds__(NT_BLOCK) add_in_order(double *total, const double *partial, int n)
+/* totals[other] += partial sums of a range, one after the other, so that cuts of the range between blocks do
+ * not show. A block per range: its threads fetch, the first adds; 8 cycles each, 20 us for 45 million
+ * parameters. */
+static __global__ void __launch_bounds__(NT_BLOCK)
+    add_in_order(double *totals, const double *partial, nt_table t)
 {
     __shared__ double some[NT_BLOCK];
+    double *total = &totals[t.range[blockIdx.x].other];
     double sum = *total;
-    for (int begin = 0; begin < n; begin += NT_BLOCK) {
-        const int i = begin + (int)threadIdx.x, count = min(n - begin, NT_BLOCK);
-        if (i < n) some[threadIdx.x] = partial[i];
+    for (int begin = t.first[blockIdx.x], end = t.first[blockIdx.x + 1]; begin < end; begin += NT_BLOCK) {
+        const int i = begin + (int)threadIdx.x, count = min(end - begin, NT_BLOCK);
+        if (i < end) some[threadIdx.x] = partial[i];
         __syncthreads();
         if (threadIdx.x == 0)
             for (int k = 0; k < count; k++)
@@ -42,17 +46,14 @@ static __global__ void __launch_bounds__(NT_BLOCK) add_in_order(double *total, c
     if (threadIdx.x == 0) *total = sum;
 }
 
-extern "C" int nt_cuda_sum_squares(nt_cuda_stream stream, double *total, double *partial, const float *x,
-                                   int64_t n, int64_t block)
+extern "C" int nt_cuda_sum_squares(nt_cuda_stream stream, double *totals, double *partial, const float *x,
+                                   const nt_stretch *ranges, int n, int64_t block)
 {
-    const int64_t at_once = block * NT_CUDA_PARTIAL_SUMS;
-    for (int64_t begin = 0; begin < n; begin += at_once) {
-        const int64_t count = n - begin < at_once ? n - begin : at_once;
-        const int64_t blocks = (count + block - 1) / block;
-        NT_LAUNCH(block_squares, (unsigned)blocks, NT_BLOCK, 0, stream, partial, x + begin, count, block,
-                  nt_aligned(x + begin));
-        NT_LAUNCH(add_in_order, 1, NT_BLOCK, 0, stream, total, (const double *)partial, (int)blocks);
-    }
+    const bool aligned = nt_aligned(x);
+    nt_launch_ranges(ranges, n, block, NT_CUDA_PARTIAL_SUMS, [=](const nt_table &t, unsigned blocks) {
+        NT_LAUNCH(block_squares, blocks, NT_BLOCK, 0, stream, partial, t, x, block, aligned);
+        NT_LAUNCH(add_in_order, (unsigned)t.n, NT_BLOCK, 0, stream, totals, (const double *)partial, t);
+    });
     return (int)cudaGetLastError();
 }
 

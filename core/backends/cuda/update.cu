@@ -1,12 +1,13 @@
-/* The update rules of core/optim.h over a flat range: one launch a range, whatever lies in it.
+/* The update rules of core/optim.h: one launch for up to NT_TABLE_RANGES ranges that share their constants.
  *
  * Bound by memory, four values a thread. Bytes per parameter: sgd 12, with momentum 20, adam 28; of the rest
  * 8 an array that is read and written, 4 one that is only one of both. Constants
  * were rounded by the host from double (1 - beta2 in float would be off by 1e-5). The factor on the gradient
  * comes from device memory, where nt_cuda_judge left it; where it is not finite nothing is written. */
-#include "core/backends/cuda/device.cuh"
+#include "core/backends/cuda/ranges.cuh"
 
 constexpr int W = 4;
+constexpr int PER_BLOCK = 4 * W * NT_BLOCK;
 
 /* Whether this update happens; *factor: what g is multiplied by. */
 static inline __device__ bool begin(const nt_cuda_update &u, float *factor)
@@ -17,15 +18,17 @@ static inline __device__ bool begin(const nt_cuda_update &u, float *factor)
 }
 
 static __global__ void __launch_bounds__(NT_BLOCK)
-    sgd(nt_cuda_update u, float *p, const float *g, float *velocity, int64_t n, bool vector)
+    sgd(nt_cuda_update u, nt_table t, float *p, const float *g, float *velocity, bool aligned)
 {
     float factor;
     if (!begin(u, &factor)) return;
-    for (int64_t i = nt_thread() * W; i < n; i += nt_threads() * W) {
+    const nt_task s = nt_own_task(t, PER_BLOCK);
+    const bool vector = aligned && s.begin % W == 0;
+    for (int64_t i = s.begin + (int64_t)threadIdx.x * W; i < s.end; i += NT_BLOCK * W) {
         float w[W], step[W], v[W] = {0};
-        nt_load(w, p + i, n - i, vector);
-        nt_load(step, g + i, n - i, vector);
-        if (velocity) nt_load(v, velocity + i, n - i, vector);
+        nt_load(w, p + i, s.end - i, vector);
+        nt_load(step, g + i, s.end - i, vector);
+        if (velocity) nt_load(v, velocity + i, s.end - i, vector);
 #pragma unroll
         for (int k = 0; k < W; k++) {
             step[k] = factor * step[k] + u.weight_decay * w[k];
@@ -33,23 +36,25 @@ static __global__ void __launch_bounds__(NT_BLOCK)
             if (velocity) step[k] = u.nesterov ? step[k] + u.momentum * v[k] : v[k];
             w[k] -= u.lr * step[k];
         }
-        if (velocity) nt_store(velocity + i, v, n - i, vector);
-        nt_store(p + i, w, n - i, vector);
+        if (velocity) nt_store(velocity + i, v, s.end - i, vector);
+        nt_store(p + i, w, s.end - i, vector);
     }
 }
 
 /* Kingma & Ba 2015, algorithm 1; decoupled decay: Loshchilov & Hutter 2019, algorithm 2. */
 static __global__ void __launch_bounds__(NT_BLOCK)
-    adam(nt_cuda_update u, float *p, const float *g, float *first, float *second, int64_t n, bool vector)
+    adam(nt_cuda_update u, nt_table t, float *p, const float *g, float *first, float *second, bool aligned)
 {
     float factor;
     if (!begin(u, &factor)) return;
-    for (int64_t i = nt_thread() * W; i < n; i += nt_threads() * W) {
+    const nt_task s = nt_own_task(t, PER_BLOCK);
+    const bool vector = aligned && s.begin % W == 0;
+    for (int64_t i = s.begin + (int64_t)threadIdx.x * W; i < s.end; i += NT_BLOCK * W) {
         float w[W], grad[W], m[W], v[W];
-        nt_load(w, p + i, n - i, vector);
-        nt_load(grad, g + i, n - i, vector);
-        nt_load(m, first + i, n - i, vector);
-        nt_load(v, second + i, n - i, vector);
+        nt_load(w, p + i, s.end - i, vector);
+        nt_load(grad, g + i, s.end - i, vector);
+        nt_load(m, first + i, s.end - i, vector);
+        nt_load(v, second + i, s.end - i, vector);
 #pragma unroll
         for (int k = 0; k < W; k++) {
             grad[k] *= factor;
@@ -61,9 +66,9 @@ static __global__ void __launch_bounds__(NT_BLOCK)
             v[k] = u.beta2 * v[k] + u.one_minus_beta2 * grad[k] * grad[k];
             w[k] -= u.lr * (m[k] * u.inv_correction1) / (sqrtf(v[k] * u.inv_correction2) + u.eps);
         }
-        nt_store(first + i, m, n - i, vector);
-        nt_store(second + i, v, n - i, vector);
-        nt_store(p + i, w, n - i, vector);
+        nt_store(first + i, m, s.end - i, vector);
+        nt_store(second + i, v, s.end - i, vector);
+        nt_store(p + i, w, s.end - i, vector);
     }
 }
 
@@ -151,124 +156,137 @@ struct average {
 /* s1, s2, s3 may be NULL; s3 or p may be g. */
 template <typename Rule>
 static __global__ void __launch_bounds__(NT_BLOCK)
-    elementwise(nt_cuda_update u, bool scaled, float *p, const float *g, float *s1, float *s2, float *s3,
-                int64_t n, bool vector)
+    elementwise(nt_cuda_update u, nt_table t, bool scaled, float *p, const float *g, float *s1, float *s2,
+                float *s3, bool aligned)
 {
     float factor;
     if (!begin(u, &factor)) return;
     if (!scaled) factor = 1;
-    const float lr = u.ratio ? (float)((double)u.lr * *u.ratio) : u.lr;
-    for (int64_t i = nt_thread() * W; i < n; i += nt_threads() * W) {
+    const nt_task s = nt_own_task(t, PER_BLOCK);
+    const float lr = u.ratio ? (float)((double)u.lr * u.ratio[t.range[s.range].other]) : u.lr;
+    const bool vector = aligned && s.begin % W == 0;
+    for (int64_t i = s.begin + (int64_t)threadIdx.x * W; i < s.end; i += NT_BLOCK * W) {
         float w[W], grad[W], a[W] = {0}, b[W] = {0}, c[W] = {0};
-        nt_load(w, p + i, n - i, vector);
-        nt_load(grad, g + i, n - i, vector);
-        if (s1) nt_load(a, s1 + i, n - i, vector);
-        if (s2) nt_load(b, s2 + i, n - i, vector);
-        if (s3) nt_load(c, s3 + i, n - i, vector);
+        nt_load(w, p + i, s.end - i, vector);
+        nt_load(grad, g + i, s.end - i, vector);
+        if (s1) nt_load(a, s1 + i, s.end - i, vector);
+        if (s2) nt_load(b, s2 + i, s.end - i, vector);
+        if (s3) nt_load(c, s3 + i, s.end - i, vector);
 #pragma unroll
         for (int k = 0; k < W; k++) {
             element e = {w[k], factor * grad[k], a[k], b[k], c[k]};
             Rule::run(u, lr, e);
             w[k] = e.p, a[k] = e.s1, b[k] = e.s2, c[k] = e.s3;
         }
-        if (s1) nt_store(s1 + i, a, n - i, vector);
-        if (s2) nt_store(s2 + i, b, n - i, vector);
-        if (s3) nt_store(s3 + i, c, n - i, vector);
-        nt_store(p + i, w, n - i, vector);
+        if (s1) nt_store(s1 + i, a, s.end - i, vector);
+        if (s2) nt_store(s2 + i, b, s.end - i, vector);
+        if (s3) nt_store(s3 + i, c, s.end - i, vector);
+        nt_store(p + i, w, s.end - i, vector);
     }
 }
 
 template <typename Rule>
 static int launch(nt_cuda_stream stream, const nt_cuda_update *u, bool scaled, float *p, const float *g,
-                  float *s1, float *s2, float *s3, int64_t n)
+                  float *s1, float *s2, float *s3, const nt_stretch *ranges, int n)
 {
-    const bool vector = nt_aligned(p) && nt_aligned(g) && nt_aligned(s1) && nt_aligned(s2) && nt_aligned(s3);
-    NT_LAUNCH(elementwise<Rule>, nt_blocks(n / W + 1), NT_BLOCK, 0, stream, *u, scaled, p, g, s1, s2, s3, n,
-              vector);
+    const bool aligned = nt_aligned(p) && nt_aligned(g) && nt_aligned(s1) && nt_aligned(s2) && nt_aligned(s3);
+    nt_launch_ranges(ranges, n, PER_BLOCK, INT32_MAX, [=](const nt_table &t, unsigned blocks) {
+        NT_LAUNCH(elementwise<Rule>, blocks, NT_BLOCK, 0, stream, *u, t, scaled, p, g, s1, s2, s3, aligned);
+    });
     return (int)cudaGetLastError();
 }
 
 extern "C" int nt_cuda_update_rmsprop(nt_cuda_stream stream, const nt_cuda_update *u, float *p,
-                                      const float *g, float *square, float *mean, float *buffer, int64_t n)
+                                      const float *g, float *square, float *mean, float *buffer,
+                                      const nt_stretch *ranges, int n)
 {
-    return launch<rmsprop>(stream, u, true, p, g, square, mean, buffer, n);
+    return launch<rmsprop>(stream, u, true, p, g, square, mean, buffer, ranges, n);
 }
 
 extern "C" int nt_cuda_update_adagrad(nt_cuda_stream stream, const nt_cuda_update *u, float *p,
-                                      const float *g, float *sum, int64_t n)
+                                      const float *g, float *sum, const nt_stretch *ranges, int n)
 {
-    return launch<adagrad>(stream, u, true, p, g, sum, NULL, NULL, n);
+    return launch<adagrad>(stream, u, true, p, g, sum, NULL, NULL, ranges, n);
 }
 
 extern "C" int nt_cuda_update_lion(nt_cuda_stream stream, const nt_cuda_update *u, float *p, const float *g,
-                                   float *first, int64_t n)
+                                   float *first, const nt_stretch *ranges, int n)
 {
-    return launch<lion>(stream, u, true, p, g, first, NULL, NULL, n);
+    return launch<lion>(stream, u, true, p, g, first, NULL, NULL, ranges, n);
 }
 
 extern "C" int nt_cuda_update_lars(nt_cuda_stream stream, const nt_cuda_update *u, float *p, const float *g,
-                                   float *velocity, int64_t n)
+                                   float *velocity, const nt_stretch *ranges, int n)
 {
-    return launch<lars>(stream, u, true, p, g, velocity, NULL, NULL, n);
+    return launch<lars>(stream, u, true, p, g, velocity, NULL, NULL, ranges, n);
 }
 
 extern "C" int nt_cuda_update_lamb(nt_cuda_stream stream, const nt_cuda_update *u, float *p, const float *g,
-                                   float *first, float *second, float *direction, int64_t n)
+                                   float *first, float *second, float *direction, const nt_stretch *ranges,
+                                   int n)
 {
-    return launch<lamb>(stream, u, true, p, g, first, second, direction, n);
+    return launch<lamb>(stream, u, true, p, g, first, second, direction, ranges, n);
 }
 
 extern "C" int nt_cuda_update_step(nt_cuda_stream stream, const nt_cuda_update *u, float *p, const float *g,
-                                   int64_t n)
+                                   const nt_stretch *ranges, int n)
 {
-    return launch<step>(stream, u, false, p, g, NULL, NULL, NULL, n);
+    return launch<step>(stream, u, false, p, g, NULL, NULL, NULL, ranges, n);
 }
 
 extern "C" int nt_cuda_update_limit(nt_cuda_stream stream, const nt_cuda_update *u, float *p, const float *g,
-                                    int64_t n)
+                                    const nt_stretch *ranges, int n)
 {
-    return launch<limit>(stream, u, false, p, g, NULL, NULL, NULL, n);
+    return launch<limit>(stream, u, false, p, g, NULL, NULL, NULL, ranges, n);
 }
 
 extern "C" int nt_cuda_update_average(nt_cuda_stream stream, const nt_cuda_update *u, float *p,
-                                      const float *g, int64_t n)
+                                      const float *g, const nt_stretch *ranges, int n)
 {
-    return launch<average>(stream, u, false, p, g, NULL, NULL, NULL, n);
+    return launch<average>(stream, u, false, p, g, NULL, NULL, NULL, ranges, n);
 }
 
 /* Running statistics; a thread per channel, there are few. In double, because b - a^2 cancels. */
 static __global__ void __launch_bounds__(NT_BLOCK)
-    stat(nt_cuda_update u, float *mean, const float *a, float *var, const float *b, int64_t n)
+    stat(nt_cuda_update u, nt_table t, float *mean, const float *a, float *var, const float *b)
 {
     float factor;
     if (!begin(u, &factor)) return;
-    for (int64_t i = nt_thread(); i < n; i += nt_threads()) {
-        const double shift = (double)a[i];
-        const double batch_var = ((double)b[i] - shift * shift) * (double)u.inv_correction1;
-        mean[i] = (float)((double)mean[i] + (double)u.momentum * shift);
-        var[i] = (float)((double)var[i] + (double)u.momentum * (batch_var - (double)var[i]));
-    }
+    const nt_task s = nt_own_task(t, NT_BLOCK);
+    const int64_t i = s.begin + threadIdx.x, k = i - t.range[s.range].begin + t.range[s.range].other;
+    if (i >= s.end) return;
+    const double shift = (double)a[i];
+    const double batch_var = ((double)b[k] - shift * shift) * (double)u.inv_correction1;
+    mean[i] = (float)((double)mean[i] + (double)u.momentum * shift);
+    var[k] = (float)((double)var[k] + (double)u.momentum * (batch_var - (double)var[k]));
 }
 
 extern "C" int nt_cuda_update_sgd(nt_cuda_stream stream, const nt_cuda_update *u, float *p, const float *g,
-                                  float *velocity, int64_t n)
+                                  float *velocity, const nt_stretch *ranges, int n)
 {
-    const bool vector = nt_aligned(p) && nt_aligned(g) && nt_aligned(velocity);
-    NT_LAUNCH(sgd, nt_blocks(n / W + 1), NT_BLOCK, 0, stream, *u, p, g, velocity, n, vector);
+    const bool aligned = nt_aligned(p) && nt_aligned(g) && nt_aligned(velocity);
+    nt_launch_ranges(ranges, n, PER_BLOCK, INT32_MAX, [=](const nt_table &t, unsigned blocks) {
+        NT_LAUNCH(sgd, blocks, NT_BLOCK, 0, stream, *u, t, p, g, velocity, aligned);
+    });
     return (int)cudaGetLastError();
 }
 
 extern "C" int nt_cuda_update_adam(nt_cuda_stream stream, const nt_cuda_update *u, float *p, const float *g,
-                                   float *first, float *second, int64_t n)
+                                   float *first, float *second, const nt_stretch *ranges, int n)
 {
-    const bool vector = nt_aligned(p) && nt_aligned(g) && nt_aligned(first) && nt_aligned(second);
-    NT_LAUNCH(adam, nt_blocks(n / W + 1), NT_BLOCK, 0, stream, *u, p, g, first, second, n, vector);
+    const bool aligned = nt_aligned(p) && nt_aligned(g) && nt_aligned(first) && nt_aligned(second);
+    nt_launch_ranges(ranges, n, PER_BLOCK, INT32_MAX, [=](const nt_table &t, unsigned blocks) {
+        NT_LAUNCH(adam, blocks, NT_BLOCK, 0, stream, *u, t, p, g, first, second, aligned);
+    });
     return (int)cudaGetLastError();
 }
 
 extern "C" int nt_cuda_update_stat(nt_cuda_stream stream, const nt_cuda_update *u, float *mean,
-                                   const float *a, float *var, const float *b, int64_t n)
+                                   const float *a, float *var, const float *b, const nt_stretch *ranges,
+                                   int n)
 {
-    NT_LAUNCH(stat, nt_blocks(n), NT_BLOCK, 0, stream, *u, mean, a, var, b, n);
+    nt_launch_ranges(ranges, n, NT_BLOCK, INT32_MAX, [=](const nt_table &t, unsigned blocks) {
+        NT_LAUNCH(stat, blocks, NT_BLOCK, 0, stream, *u, t, mean, a, var, b);
+    });
     return (int)cudaGetLastError();
 }
