@@ -24,6 +24,7 @@ typedef struct segment {
     bool used_up;   /* its op has taken the step in the last backward */
     double squares; /* of the gradient then */
     int pair;       /* of sums of squares of w and g, for the ratio of its tensor; -1: it has none */
+    int kind;       /* the first segment whose update has the same constants, or this one */
 } segment;
 
 /* The running statistics of one batchnorm. */
@@ -31,6 +32,7 @@ typedef struct stat_pair {
     int mean, var;             /* slots */
     int64_t values_per_sample; /* per channel: H W */
     double momentum;
+    int kind; /* the first pair with the same, or this one */
 } stat_pair;
 
 /* Elements whose optimizer state is here: from element `at` of the state arrays on. */
@@ -75,6 +77,7 @@ struct nt_net {
     int n_segments, n_stats;
     segment *segment;
     stat_pair *stat;
+    nt_stretch *stretch; /* room for one a slot */
     int n_squares;
     struct sums *sums; /* backend memory */
     double *idle;      /* backend memory: zeros for pass->sum, of the widest batchnorm */
@@ -161,6 +164,7 @@ void nt_net_destroy(nt_net *net)
     free(net->shares);
     free(net->segment);
     free(net->stat);
+    free(net->stretch);
     free(net->host_loss);
     free(net->host_slot);
     free(net);
@@ -279,7 +283,8 @@ static nt_status list_segments(nt_net *net)
 {
     net->segment = calloc((size_t)net->n_slots + 1, sizeof *net->segment);
     net->stat = calloc((size_t)net->n_slots + 1, sizeof *net->stat);
-    NT_CHECK_ALLOC(net->segment && net->stat, (size_t)net->n_slots * sizeof *net->segment);
+    net->stretch = calloc((size_t)net->n_slots + 1, sizeof *net->stretch);
+    NT_CHECK_ALLOC(net->segment && net->stat && net->stretch, (size_t)net->n_slots * sizeof *net->segment);
     for (int s = 0; s < net->n_slots; s++) {
         const nt_slot *slot = &net->slot[s];
         const nt_layer *layer = &net->model->layer[slot->layer];
@@ -300,6 +305,27 @@ static nt_status list_segments(nt_net *net)
         last->end = slot->offset + slot->n_elems;
     }
     return NT_OK;
+}
+
+/* What a backend may do in one call: see segment.kind and stat_pair.kind. */
+static void find_kinds(nt_net *net)
+{
+    for (int i = 0; i < net->n_segments; i++) {
+        segment *s = &net->segment[i];
+        for (s->kind = 0; s->kind < i; s->kind++) {
+            const segment *t = &net->segment[s->kind];
+            if (s->role == t->role && s->lr_factor == t->lr_factor && s->decay_factor == t->decay_factor &&
+                (s->pair >= 0) == (t->pair >= 0))
+                break;
+        }
+    }
+    for (int i = 0; i < net->n_stats; i++) {
+        stat_pair *s = &net->stat[i];
+        for (s->kind = 0; s->kind < i; s->kind++) {
+            const stat_pair *t = &net->stat[s->kind];
+            if (s->momentum == t->momentum && s->values_per_sample == t->values_per_sample) break;
+        }
+    }
 }
 
 /* Statistics come in pairs, mean then variance, in one layer. */
@@ -559,6 +585,7 @@ nt_status nt_net_build(nt_net *net)
     NT_TRY(compile_plans(net));
     NT_TRY(list_segments(net));
     list_stats(net);
+    find_kinds(net);
     net->n_squares = net->n_segments + 2 * net->n_stats + 1;
     NT_TRY(allocate(net));
     NT_TRY(put_decays(net));
@@ -854,34 +881,53 @@ static nt_status add_squares(nt_net *net, double *squares, int64_t offset, int64
     return NT_OK;
 }
 
-static nt_status run_rule(nt_net *net, const nt_update *u, void *s3, int64_t begin, int64_t end)
+/* Stretches of the arenas from element `base` on, whose state lies in one piece. */
+typedef struct batch_of {
+    int64_t base;
+    const nt_stretch *stretch;
+    int n;
+} batch_of;
+
+static nt_status run_rule(nt_net *net, const nt_update *u, void *s3, const batch_of *b)
 {
     nt_update own = *u;
     own.s3 = s3;
-    NT_TRY(nt_backend_update(net->backend, &own, elem(net, net->params, begin), elem(net, net->grads, begin),
-                             state_at(net, 0, begin), state_at(net, 1, begin), end - begin));
+    NT_TRY(nt_backend_update_of(net->backend, &own, elem(net, net->params, b->base),
+                                elem(net, net->grads, b->base), state_at(net, 0, b->base),
+                                state_at(net, 1, b->base), b->stretch, b->n));
     return NT_OK;
 }
 
-/* The part of an update that comes before the tensor's ratio: elements are cut off at clip_value; LAMB moves
- * its moments and puts what the parameter goes down by into the place of the gradient. */
-static nt_status begin_elems(nt_net *net, const nt_update *u, int64_t begin, int64_t end)
+/* The part of an update that comes before the ratios of tensors: elements are cut off at clip_value; LAMB
+ * moves its moments and puts what the parameter goes down by into the place of the gradient. */
+static nt_status begin_batch(nt_net *net, const nt_update *u, const batch_of *b)
 {
-    void *g = elem(net, net->grads, begin);
+    void *g = elem(net, net->grads, b->base);
     const nt_update limit = {.rule = NT_UPDATE_LIMIT, .limit = net->options.optim->clip_value};
-    if (limit.limit > 0) NT_TRY(nt_backend_update(net->backend, &limit, g, g, NULL, NULL, end - begin));
+    if (limit.limit > 0)
+        NT_TRY(nt_backend_update_of(net->backend, &limit, g, g, NULL, NULL, b->stretch, b->n));
     nt_update own = *u;
     own.ratio = NULL;
-    if (u->rule == NT_UPDATE_LAMB) NT_TRY(run_rule(net, &own, g, begin, end));
+    if (u->rule == NT_UPDATE_LAMB) NT_TRY(run_rule(net, &own, g, b));
     return NT_OK;
+}
+
+static nt_status end_batch(nt_net *net, const nt_update *u, const batch_of *b)
+{
+    nt_update own = *u;
+    if (u->rule == NT_UPDATE_LAMB) own.rule = NT_UPDATE_STEP;
+    NT_TRY(run_rule(net, &own, state_at(net, 2, b->base), b));
+    return NT_OK;
+}
+
+static nt_status begin_elems(nt_net *net, const nt_update *u, int64_t begin, int64_t end)
+{
+    return begin_batch(net, u, &(batch_of){begin, &(nt_stretch){.n = end - begin}, 1});
 }
 
 static nt_status end_elems(nt_net *net, const nt_update *u, int64_t begin, int64_t end)
 {
-    nt_update own = *u;
-    if (u->rule == NT_UPDATE_LAMB) own.rule = NT_UPDATE_STEP;
-    NT_TRY(run_rule(net, &own, state_at(net, 2, begin), begin, end));
-    return NT_OK;
+    return end_batch(net, u, &(batch_of){begin, &(nt_stretch){.n = end - begin}, 1});
 }
 
 static nt_status update_elems(nt_net *net, const nt_update *u, int64_t begin, int64_t end)
@@ -962,19 +1008,31 @@ static nt_status run_with_ratio(nt_net *net, int i, const nt_update *u, const nt
     return NT_OK;
 }
 
-static nt_status update_stat(nt_net *net, const stat_pair *stat, const nt_net_step *step)
+static nt_stretch stretch_of_stat(const nt_net *net, const stat_pair *stat)
 {
     const nt_slot *mean = &net->slot[stat->mean], *var = &net->slot[stat->var];
+    return (nt_stretch){mean->offset, mean->n_elems, var->offset};
+}
+
+/* Of batchnorms of the kind of *stat. */
+static nt_status update_stats(nt_net *net, const stat_pair *stat, const nt_net_step *step,
+                              const nt_stretch *stretch, int n)
+{
     double values = (double)(step->batch * stat->values_per_sample);
     nt_update u = {.rule = NT_UPDATE_STAT,
                    .momentum = (float)stat->momentum,
                    .grad_scale = 1,
                    .scale = step->scale,
                    .correction1 = values > 1 ? (float)(values / (values - 1)) : 1};
-    NT_TRY(nt_backend_update(net->backend, &u, elem(net, net->params, mean->offset),
-                             elem(net, net->grads, mean->offset), elem(net, net->params, var->offset),
-                             elem(net, net->grads, var->offset), mean->n_elems));
+    NT_TRY(
+        nt_backend_update_of(net->backend, &u, net->params, net->grads, net->params, net->grads, stretch, n));
     return NT_OK;
+}
+
+static nt_status update_stat(nt_net *net, const stat_pair *stat, const nt_net_step *step)
+{
+    const nt_stretch stretch = stretch_of_stat(net, stat);
+    return update_stats(net, stat, step, &stretch, 1);
 }
 
 /* Measures and, if step is not NULL, updates the running statistics in [begin, end). */
@@ -1006,9 +1064,121 @@ nt_status nt_net_measure_and_update(nt_net *net, const nt_net_step *step, int64_
     return NT_OK;
 }
 
+/* --- the same on a device: its calls take many stretches at once, and have no cache to keep to --- */
+
+static bool takes_many(const nt_net *net)
+{
+    return !net->backend->ops->host_memory;
+}
+
+/* Adds what lies in [begin, end) of segment i and is owned as own[k] to the n in net->stretch, as seen from
+ * `base`. */
+static int add_stretch(nt_net *net, int n, int i, int k, int64_t base, int64_t begin, int64_t end, int other)
+{
+    const segment *s = &net->segment[i];
+    const nt_span range = cut(net, s, k, begin, end);
+    if (s->used_up || range.begin >= range.end) return n;
+    net->stretch[n] = (nt_stretch){range.begin - base, range.end - range.begin, other};
+    return n + 1;
+}
+
+static int add_stats(nt_net *net, int n, int64_t begin, int64_t end)
+{
+    for (int i = 0; i < net->n_stats; i++) {
+        const nt_stretch s = stretch_of_stat(net, &net->stat[i]);
+        const int other = net->n_segments + 2 * i;
+        if (s.begin < begin || s.begin >= end) continue;
+        net->stretch[n++] = (nt_stretch){s.begin, s.n, other};
+        net->stretch[n++] = (nt_stretch){s.other, s.n, other + 1};
+    }
+    return n;
+}
+
+static nt_status measure_many(nt_net *net, int64_t begin, int64_t end)
+{
+    for (int k = 0; k < net->n_own || k == 0; k++) {
+        int n = k == 0 ? add_stats(net, 0, begin, end) : 0;
+        for (int i = 0; i < net->n_segments && k < net->n_own; i++)
+            n = add_stretch(net, n, i, k, 0, begin, end, i);
+        NT_TRY(nt_backend_sum_squares_of(net->backend, net->sums->squares, net->grads, net->stretch, n));
+    }
+    return NT_OK;
+}
+
+/* What is owned as own[k] and lies in [begin, end) of all segments of a kind; `other` is the index of their
+ * ratios. */
+static batch_of list_kind(nt_net *net, int kind, int k, int64_t begin, int64_t end)
+{
+    batch_of b = {net->own[k].begin, net->stretch, 0};
+    for (int i = kind; i < net->n_segments; i++) {
+        const segment *s = &net->segment[i];
+        if (s->kind == kind)
+            b.n = add_stretch(net, b.n, i, k, b.base, begin, end, s->pair < 0 ? 0 : 2 * s->pair);
+    }
+    return b;
+}
+
+/* The update of segments of that kind, whose ratios are found by `other`. */
+static nt_update prepare_kind(const nt_net *net, int kind, const nt_net_step *step)
+{
+    nt_update u = prepare(net, &net->segment[kind], step);
+    if (u.ratio) u.ratio = net->pairs;
+    return u;
+}
+
+static nt_status add_norms(nt_net *net, const batch_of *b)
+{
+    NT_TRY(nt_backend_sum_squares_of(net->backend, net->pairs, elem(net, net->params, b->base), b->stretch,
+                                     b->n));
+    for (int i = 0; i < b->n; i++)
+        net->stretch[i].other++;
+    NT_TRY(nt_backend_sum_squares_of(net->backend, net->pairs, elem(net, net->grads, b->base), b->stretch,
+                                     b->n));
+    return NT_OK;
+}
+
+/* What: BEGIN and NORMS of tensors with a ratio; or END, and BEGIN of those without. */
+static nt_status run_kind(nt_net *net, int kind, unsigned what, const nt_net_step *step, int64_t begin,
+                          int64_t end)
+{
+    const bool ratio = net->segment[kind].pair >= 0;
+    const nt_update u = prepare_kind(net, kind, step);
+    for (int k = 0; k < net->n_own; k++) {
+        const batch_of b = list_kind(net, kind, k, begin, end);
+        if (b.n == 0) continue;
+        if (ratio == !(what & END)) NT_TRY(begin_batch(net, &u, &b));
+        if (what & NORMS) NT_TRY(add_norms(net, &b));
+        if (what & END) NT_TRY(end_batch(net, &u, &b));
+    }
+    return NT_OK;
+}
+
+static nt_status run_kinds(nt_net *net, unsigned what, const nt_net_step *step, int64_t begin, int64_t end)
+{
+    for (int i = 0; i < net->n_segments; i++) {
+        const segment *s = &net->segment[i];
+        if (s->kind == i && (s->pair >= 0 || (what & END))) NT_TRY(run_kind(net, i, what, step, begin, end));
+    }
+    return NT_OK;
+}
+
+static nt_status update_many_stats(nt_net *net, const nt_net_step *step)
+{
+    for (int kind = 0; kind < net->n_stats; kind++) {
+        int n = 0;
+        for (int i = kind; i < net->n_stats && net->stat[kind].kind == kind; i++)
+            if (net->stat[i].kind == kind) net->stretch[n++] = stretch_of_stat(net, &net->stat[i]);
+        if (n > 0) NT_TRY(update_stats(net, &net->stat[kind], step, net->stretch, n));
+    }
+    return NT_OK;
+}
+
+/* --- in parts --- */
+
 nt_status nt_net_measure(nt_net *net, int64_t begin, int64_t end)
 {
     NT_BUG_UNLESS(net->grads, "no gradients to measure: there is no optimizer");
+    if (takes_many(net)) return measure_many(net, begin, end);
     for (int i = 0; i < net->n_segments; i++)
         NT_TRY(run_segment(net, i, MEASURE, NULL, begin, end));
     NT_TRY(run_stats(net, NULL, begin, end));
@@ -1057,6 +1227,7 @@ nt_status nt_net_measure_ratios(nt_net *net, const nt_net_step *step, int64_t be
 {
     NT_BUG_UNLESS(net->grads, "no gradients to measure: there is no optimizer");
     NT_TRY(nt_backend_zero(net->backend, net->pairs, 2 * (size_t)net->n_pairs * sizeof *net->pairs));
+    if (takes_many(net)) return run_kinds(net, BEGIN | NORMS, step, begin, end);
     for (int i = 0; i < net->n_segments; i++) {
         nt_update u = prepare(net, &net->segment[i], step);
         if (net->segment[i].pair >= 0) NT_TRY(run_segment(net, i, BEGIN | NORMS, &u, begin, end));
@@ -1093,6 +1264,7 @@ static nt_status update_segment(nt_net *net, int i, const nt_update *u, int64_t 
 nt_status nt_net_update_range(nt_net *net, const nt_net_step *step, int64_t begin, int64_t end)
 {
     NT_BUG_UNLESS(net->grads, "update without an optimizer");
+    if (takes_many(net)) return run_kinds(net, BEGIN | END, step, begin, end);
     for (int i = 0; i < net->n_segments; i++) {
         nt_update u = prepare(net, &net->segment[i], step);
         NT_TRY(update_segment(net, i, &u, begin, end));
@@ -1102,6 +1274,7 @@ nt_status nt_net_update_range(nt_net *net, const nt_net_step *step, int64_t begi
 
 nt_status nt_net_update_stats(nt_net *net, const nt_net_step *step)
 {
+    if (takes_many(net)) return update_many_stats(net, step);
     for (int i = 0; i < net->n_stats; i++)
         NT_TRY(update_stat(net, &net->stat[i], step));
     return NT_OK;

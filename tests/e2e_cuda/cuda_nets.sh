@@ -118,3 +118,5 @@ fc = linear units=10
 END
 same heads.ini
 same heads.ini run.accumulate=2
+same heads.ini optimizer.type=lamb optimizer.clip_norm=0 optimizer.clip_value=0.05
+same heads.ini optimizer.type=lars
