@@ -1,38 +1,34 @@
-/* nntrain predict: the net's outputs for every sample of a dataset, as an HDF5 file.
+/* nntrain predict: the net's outputs for every sample of a dataset, as an HDF5 or a CSV file.
  *
- * `prediction` (N, K) float32 holds probabilities after cross_entropy and bce, outputs otherwise; `class` (N)
- * the largest one where there are classes. Ranks share the work; rank 0 writes to a temporary file, so the
- * output is whole or absent. The training part, where it is at hand, says how inputs are normalised and how
+ * They are probabilities after cross_entropy and bce (--logits: what comes before), outputs otherwise; beside
+ * them the largest one's class, where there are classes. Ranks share the work and rank 0 writes
+ * (launcher/predictions.h). The training part, where it is at hand, says how inputs are normalised and how
  * many classes there are. */
 #include "launcher/command.h"
 #include "launcher/evaluate.h"
 #include "launcher/featurise.h"
+#include "launcher/predictions.h"
 #include "launcher/resume.h"
 
-#include "core/h5.h"
 #include "core/log.h"
 #include "core/phase.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define USAGE                                                                                                \
-    "nntrain predict cfg.ini in.h5 out.h5 [section.key=value ...] [--checkpoint file.h5] [--group /test] "   \
-    "[--force]"
+    "nntrain predict cfg.ini in.h5 out.h5|out.csv [section.key=value ...] [--checkpoint file.h5] [--group "  \
+    "/test] "                                                                                                \
+    "[--logits] [--force]"
 
 typedef struct predictor {
     nt_session *session;
     const char *checkpoint, *group;
-    bool force;
+    bool force, logits;
     nt_resume used;
-    char path[PATH_MAX], temporary[PATH_MAX]; /* of the output */
-    nt_h5 *file;                              /* rank 0 */
-    nt_h5_set *prediction, *class_set;        /* rank 0; class_set NULL without classes */
-    int64_t k, n_written;
+    nt_predictions *file; /* rank 0 */
+    int64_t k;
     nt_output_layout layout;
     float *slice;    /* (largest slice, k) */
     double *batch;   /* (batch, k): all ranks' outputs */
@@ -105,28 +101,40 @@ static nt_status allocate(predictor *p)
 
 /* --- output, on rank 0 --- */
 
+/* Losses whose largest output is the answer. */
+static bool has_classes(const predictor *p)
+{
+    static const char *const losses[] = {"cross_entropy", "bce", "hinge", "kl_divergence"};
+    bool known = !p->loss;
+    for (int i = 0; p->loss && i < NT_N_ELEMS(losses); i++)
+        known = known || strcmp(p->loss, losses[i]) == 0;
+    return known && p->layout.n_classes >= 2;
+}
+
+static bool has_probabilities(const predictor *p)
+{
+    return !p->logits && p->loss && (strcmp(p->loss, "cross_entropy") == 0 || strcmp(p->loss, "bce") == 0);
+}
+
+/* The training part's names, else the input's own. */
+static void find_names(const predictor *p, nt_predictions_form *form)
+{
+    const nt_dataset *named = p->session->train ? p->session->train : p->session->valid;
+    form->names = (const char *const *)named->class_names;
+    form->n_names = form->names ? named->spec.n_classes : 0;
+}
+
 static nt_status create_output(predictor *p)
 {
-    const char *path = p->session->args.word[2];
-    const int64_t n = p->session->valid->n_samples, chunk = n < 1024 ? n : 1024;
-    struct stat info;
     if (!nt_session_is_root(p->session)) return NT_OK;
-    NT_CHECK(p->force || lstat(path, &info) != 0, NT_ERR_CREATE, "'%s' exists already; --force replaces it",
-             path);
-    NT_CHECK(snprintf(p->temporary, sizeof p->temporary, "%s.tmp%ld", path, (long)getpid()) < PATH_MAX,
-             NT_ERR_CREATE, "the path of the output is too long");
-    snprintf(p->path, sizeof p->path, "%s", path);
-    NT_TRY(nt_h5_create(&p->file, p->temporary));
-    NT_TRY(
-        nt_h5_set_create(&p->prediction, p->file, "/prediction", NT_F32, nt_shape_of(2, n, p->k), chunk, 0));
-    bool classes = !p->loss || strcmp(p->loss, "mse") != 0;
-    const int64_t n_positions = p->layout.n_positions;
-    if (classes && p->layout.n_classes >= 2)
-        NT_TRY(nt_h5_set_create(&p->class_set, p->file, "/class", NT_I32,
-                                n_positions > 1 ? nt_shape_of(2, n, n_positions) : nt_shape_of(1, n), chunk,
-                                0));
-    NT_TRY(nt_h5_put_string(p->file, "/", "checkpoint", p->used.path));
-    NT_TRY(nt_h5_put_string(p->file, "/", "nntrain_version", NNTRAIN_VERSION));
+    nt_predictions_form form = {.n_samples = p->session->valid->n_samples,
+                                .n_outputs = p->k,
+                                .layout = p->layout,
+                                .classes = has_classes(p),
+                                .value_name = has_probabilities(p) ? "probability" : "output",
+                                .checkpoint = p->used.path};
+    if (form.classes) find_names(p, &form);
+    NT_TRY(nt_predictions_open(&p->file, p->session->args.word[2], p->force, &form));
     return NT_OK;
 }
 
@@ -136,38 +144,24 @@ static nt_status write_rows(predictor *p, int64_t n)
         float *row = p->rows + i * p->k;
         for (int64_t j = 0; j < p->k; j++)
             row[j] = (float)p->batch[i * p->k + j];
-        nt_outputs_to_probabilities(row, &p->layout, p->loss);
+        if (!p->logits) nt_outputs_to_probabilities(row, &p->layout, p->loss);
         for (int64_t at = 0; at < p->layout.n_positions; at++)
             p->class_[i * p->layout.n_positions + at] = (int32_t)nt_output_class(row, &p->layout, at);
     }
-    NT_TRY(nt_h5_set_write(p->prediction, p->n_written, n, p->rows));
-    if (p->class_set) NT_TRY(nt_h5_set_write(p->class_set, p->n_written, n, p->class_));
-    p->n_written += n;
+    NT_TRY(nt_predictions_put(p->file, n, p->rows, p->class_));
     return NT_OK;
 }
 
 static nt_status finish_output(predictor *p)
 {
-    if (!p->file) return NT_OK;
-    nt_h5_set_close(p->prediction);
-    nt_h5_set_close(p->class_set);
-    p->prediction = p->class_set = NULL;
-    nt_status status = nt_h5_finish(p->file);
+    nt_predictions *file = p->file;
     p->file = NULL;
-    NT_TRY(status);
-    NT_CHECK(rename(p->temporary, p->path) == 0, NT_ERR_IO, "cannot rename '%s' to '%s': %s", p->temporary,
-             p->path, strerror(errno));
-    p->temporary[0] = '\0';
-    printf("predictions of %lld samples in %s\n", (long long)p->n_written, p->path);
-    return NT_OK;
+    return file ? nt_predictions_finish(file) : NT_OK;
 }
 
 static void close_predictor(predictor *p)
 {
-    nt_h5_set_close(p->prediction);
-    nt_h5_set_close(p->class_set);
-    nt_h5_close(p->file);
-    if (p->temporary[0]) (void)unlink(p->temporary);
+    nt_predictions_discard(p->file);
     nt_resume_free(&p->used);
     free(p->slice);
     free(p->batch);
@@ -239,6 +233,7 @@ static nt_status predict_run(nt_session *session, int argc, char **argv)
     const nt_flag flags[] = {
         {"checkpoint", NT_FLAG_STRING, &p.checkpoint, "default: the newest of the run folder"},
         {"group", NT_FLAG_STRING, &p.group, "group of the input; default: found by name"},
+        {"logits", NT_FLAG_BOOL, &p.logits, "outputs as they are, not as probabilities"},
         {"force", NT_FLAG_BOOL, &p.force, "replace the output"}};
     const nt_syntax syntax = {USAGE, 3, 3, true, flags, NT_N_ELEMS(flags)};
     NT_TRY(nt_session_begin(session, argc, argv, &syntax));
@@ -251,6 +246,6 @@ static nt_status predict_run(nt_session *session, int argc, char **argv)
 const nt_command nt_cmd_predict = {
     .name = "predict",
     .usage = USAGE,
-    .help = "predictions for a dataset",
+    .help = "predictions for a dataset, as HDF5 or CSV",
     .run = predict_run,
 };

@@ -39,3 +39,16 @@ says '^ *11  *.* 0$'
 expect 0 ranks 2 eval cfg.ini
 says '^ *11  *.* 0$'
 
+
+# Predictions name the classes; outputs beyond the names go by their numbers; --logits gives what comes before.
+expect 0 nntrain predict cfg.ini cifar.h5 p.csv --group /test
+head -n 1 p.csv | grep -q '^sample,class,class_name,probability_airplane,.*,probability_truck,probability_10,probability_11$' ||
+    fail "header: $(head -n 1 p.csv)"
+[ "$(wc -l <p.csv)" = 3 ] || fail "p.csv has $(wc -l <p.csv) lines"
+awk -F, 'NR > 1 { sum = 0; for (i = 4; i <= NF; i++) sum += $i; if (NF != 15 || sum < 0.9999 || sum > 1.0001) exit 1 }' p.csv ||
+    fail "no probabilities in p.csv"
+expect 0 ranks 2 predict cfg.ini cifar.h5 q.csv --group /test
+cmp -s p.csv q.csv || fail "predictions of 1 and 2 ranks differ"
+expect 0 nntrain predict cfg.ini cifar.h5 logits.csv --group /test --logits
+head -n 1 logits.csv | grep -q ',output_truck,output_10' || fail "header: $(head -n 1 logits.csv)"
+expect 73 nntrain predict cfg.ini cifar.h5 p.csv --group /test

@@ -162,6 +162,7 @@ static void text_and_back(void **state)
         assert_memory_equal(one, two, sizeof one);
     }
     assert_int_equal(unknown, 0);
+    nt_features_destroy(again);
     for (size_t n = 0; n < strlen(text); n++) { /* cut anywhere */
         nt_features *cut = NULL;
         char kept = text[n];
