@@ -17,8 +17,9 @@ expect 0 ranks 2 cfg.ini run.output=sgd
 expect 0 ranks 2 cfg.ini run.output=sgd1 run.zero=1
 same_run sgd sgd1
 
-# Two moments, pieces, many buckets: whole, in shards, and from one to the other in the middle.
+# Two moments, pieces, many buckets, an average of the weights: whole, in shards, and from one to the other in the middle.
 sed -i 's/^momentum.*/type = adamw/; s/^lr = .*/lr = 0.001/; s/^threads.*/&\naccumulate = 2\nbucket_mb = 0.001/' cfg.ini
+printf '[average]\nema = 0.9\nweights = ema\n' >>cfg.ini
 expect 0 ranks 2 cfg.ini run.output=whole
 expect 0 ranks 2 cfg.ini run.output=shards run.zero=1
 says 'optimizer .* (1 of 2 shards of .* saved)'
@@ -35,7 +36,7 @@ expect 0 ranks 2 cfg.ini run.output=back
 same_run whole back
 
 # Another number of ranks takes its own shards of it; one rank has one shard, which is all.
-expect 0 ranks 3 cfg.ini run.output=shards run.epochs=3 run.zero=1
+expect 0 ranks 3 cfg.ini run.output=shards run.epochs=3 run.zero=1 run.debug_sync=yes
 says 'made by 2 ranks, this run has 3'
 expect 0 nntrain cfg.ini run.output=alone run.zero=1 run.epochs=1
 does_not_say 'shards'

@@ -198,10 +198,13 @@ const char *nt_cuda_version(void)
 
 /* --- the gradient plane --- */
 
+typedef nt_status collective(nt_comm *comm, void *buffer, int64_t n, nt_dtype dtype);
+
 /* What was asked for since the last wait. */
 static struct {
     int n;
     struct {
+        collective *run; /* of the plane for host memory */
         void *buffer;
         int64_t n;
         nt_dtype dtype;
@@ -213,14 +216,29 @@ static const char *plane_missing(void)
     return NULL;
 }
 
-static nt_status plane_all_reduce(nt_comm *comm, void *buffer, int64_t n, nt_dtype dtype)
+static nt_status put_off(collective *run, void *buffer, int64_t n, nt_dtype dtype)
 {
-    (void)comm;
-    NT_BUG_UNLESS(queue.n < MAX_QUEUED, "more than %d reductions", MAX_QUEUED);
+    NT_BUG_UNLESS(queue.n < MAX_QUEUED, "more than %d collectives", MAX_QUEUED);
+    queue.call[queue.n].run = run;
     queue.call[queue.n].buffer = buffer;
     queue.call[queue.n].n = n;
     queue.call[queue.n++].dtype = dtype;
     return NT_OK;
+}
+
+static nt_status plane_all_reduce(nt_comm *comm, void *buffer, int64_t n, nt_dtype dtype)
+{
+    return put_off(comm->ops->gradient->all_reduce, buffer, n, dtype);
+}
+
+static nt_status plane_reduce_scatter(nt_comm *comm, void *buffer, int64_t n, nt_dtype dtype)
+{
+    return put_off(comm->ops->gradient->reduce_scatter, buffer, n, dtype);
+}
+
+static nt_status plane_all_gather(nt_comm *comm, void *buffer, int64_t n, nt_dtype dtype)
+{
+    return put_off(comm->ops->gradient->all_gather, buffer, n, dtype);
 }
 
 static nt_status plane_wait(nt_comm *comm)
@@ -228,8 +246,7 @@ static nt_status plane_wait(nt_comm *comm)
     int n = queue.n;
     queue.n = 0;
     for (int i = 0; i < n; i++)
-        NT_TRY(comm->ops->gradient->all_reduce(comm, queue.call[i].buffer, queue.call[i].n,
-                                               queue.call[i].dtype));
+        NT_TRY(queue.call[i].run(comm, queue.call[i].buffer, queue.call[i].n, queue.call[i].dtype));
     return NT_OK;
 }
 
@@ -261,6 +278,8 @@ const nt_gradient_ops nt_comm_nccl = {
     .overlaps = true,
     .create = plane_create,
     .all_reduce = plane_all_reduce,
+    .reduce_scatter = plane_reduce_scatter,
+    .all_gather = plane_all_gather,
     .broadcast = plane_broadcast,
     .wait = plane_wait,
 };

@@ -49,7 +49,8 @@ static void expect_same_weights(nt_comm *comm)
     EXPECT(comm, memcmp(nt_net_params(late.net), nt_net_params(host.net), arena_bytes(&host)) == 0,
            "weights have other bits");
     void *momentum = nt_net_state(late.net, 0);
-    EXPECT(comm, !momentum || memcmp(momentum, nt_net_state(host.net, 0), arena_bytes(&host)) == 0,
+    const size_t n_bytes = nt_net_get_memory(host.net).state; /* one array, or a shard of it */
+    EXPECT(comm, !momentum || memcmp(momentum, nt_net_state(host.net, 0), n_bytes) == 0,
            "momentum has other bits");
 }
 
@@ -90,6 +91,19 @@ static void test_batchnorm(nt_comm *comm)
 static void test_accumulation(nt_comm *comm)
 {
     compare(comm, (toy_options){.pieces = 3, .nan_sample = -1, .bucket_mb = 0.001});
+}
+
+/* Shards of the state; statistics over all ranks in between. */
+static void test_zero(nt_comm *comm)
+{
+    compare(comm, (toy_options){.zero = true, .pieces = 2, .nan_sample = -1, .bucket_mb = 0.001});
+    compare(comm, (toy_options){.zero = true,
+                                .sync = true,
+                                .optimizer = "momentum = 0.9\n",
+                                .pieces = 3,
+                                .clip_norm = 0.1,
+                                .nan_sample = -1,
+                                .bucket_mb = 0.001});
 }
 
 static void test_clipping(nt_comm *comm)
@@ -198,6 +212,7 @@ int main(void)
         {"plain", test_plain},
         {"batchnorm", test_batchnorm},
         {"accumulation", test_accumulation},
+        {"zero", test_zero},
         {"clipping", test_clipping},
         {"fault_93_skip", fault_93_skip},
         {"fault_93_abort", fault_93_abort},

@@ -518,9 +518,10 @@ static void fault_93_nan_ends_the_step_on_all_ranks(nt_comm *comm)
     }
 }
 
-static void fault_93_nan_is_skipped_by_all_ranks(nt_comm *comm)
+static void check_skipping(nt_comm *comm, bool zero)
 {
-    toy_options options = {.backend = "ref", .pieces = 1, .nan_sample = 4, .nan_policy = NT_NAN_SKIP};
+    toy_options options = {
+        .backend = "ref", .pieces = 1, .nan_sample = 4, .nan_policy = NT_NAN_SKIP, .zero = zero};
     EXPECT_OK(comm, toy_create(&job, comm, &options));
     size_t n_bytes = params_bytes(&job);
     void *before = malloc(n_bytes);
@@ -538,6 +539,12 @@ static void fault_93_nan_is_skipped_by_all_ranks(nt_comm *comm)
     }
     free(before);
     toy_destroy(&job);
+}
+
+static void fault_93_nan_is_skipped_by_all_ranks(nt_comm *comm)
+{
+    check_skipping(comm, false);
+    check_skipping(comm, true);
 }
 
 /* An infinite weight on one rank only (a bit flip): all ranks learn of it. */
