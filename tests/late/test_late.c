@@ -106,6 +106,39 @@ static void test_zero(nt_comm *comm)
                                 .bucket_mb = 0.001});
 }
 
+extern bool late_has_no_plane; /* late_device.c */
+
+/* Through host memory a reduce-scatter is an all-reduce of which parts are left over: shards have the bits of
+ * the whole state at any number of ranks. */
+static void test_zero_through_host_memory(nt_comm *comm)
+{
+    static float a[1 << 16], b[1 << 16];
+    toy_options options = {.backend = "ref", .pieces = 2, .nan_sample = -1, .bucket_mb = 0.001};
+    nt_step_result result;
+    late_has_no_plane = true;
+    EXPECT_OK(comm, toy_create(&host, comm, &options));
+    for (int64_t step = 0; step < N_STEPS; step++)
+        EXPECT_OK(comm, toy_run(&host, step, &result));
+    options.zero = true;
+    options.backend = "cuda";
+    EXPECT_OK(comm, toy_create(&late, comm, &options));
+    EXPECT(comm, comm->size == 1 || comm->gradient == &nt_comm_staged, "the plane is %s",
+           comm->gradient->name);
+    for (int64_t step = 0; step < N_STEPS; step++)
+        EXPECT_OK(comm, toy_run(&late, step, &result));
+    EXPECT_OK(comm, nt_stepper_finish(late.stepper, &result));
+    for (int s = 0; s < nt_net_n_slots(host.net); s++) {
+        size_t n = (size_t)nt_shape_elems(nt_net_get_slot(host.net, s)->tensor.shape);
+        EXPECT_OK(comm, nt_net_read(host.net, s, NT_ARRAY_PARAM, a));
+        EXPECT_OK(comm, nt_net_read(late.net, s, NT_ARRAY_PARAM, b));
+        EXPECT(comm, memcmp(a, b, n * sizeof *a) == 0, "%s has other bits",
+               nt_net_get_slot(host.net, s)->name);
+    }
+    toy_destroy(&late);
+    toy_destroy(&host);
+    late_has_no_plane = false;
+}
+
 static void test_clipping(nt_comm *comm)
 {
     compare(comm, (toy_options){.pieces = 2, .clip_norm = 0.1, .nan_sample = -1});
@@ -213,6 +246,7 @@ int main(void)
         {"batchnorm", test_batchnorm},
         {"accumulation", test_accumulation},
         {"zero", test_zero},
+        {"zero_through_host_memory", test_zero_through_host_memory},
         {"clipping", test_clipping},
         {"fault_93_skip", fault_93_skip},
         {"fault_93_abort", fault_93_abort},
