@@ -1200,6 +1200,15 @@ nt_status nt_net_add_losses(nt_net *net)
     return NT_OK;
 }
 
+nt_status nt_net_read_losses(nt_net *net, nt_loss_sum *out)
+{
+    nt_report report;
+    NT_TRY(nt_backend_post(net->backend, &net->sums->report, sizeof report, 0));
+    NT_TRY(nt_backend_collect(net->backend, 0, &report, sizeof report));
+    *out = (nt_loss_sum){report.loss, report.loss_squared, (int64_t)report.correct, 0, 0};
+    return NT_OK;
+}
+
 nt_status nt_net_judge(nt_net *net, double clip)
 {
     NT_TRY(nt_backend_judge(net->backend, &net->sums->report, net->sums->squares, net->n_segments,

@@ -154,6 +154,9 @@ NT_MUST nt_status nt_net_measure(nt_net *net, int64_t begin, int64_t end);
  * not finite. */
 NT_MUST nt_status nt_net_begin_step(nt_net *net);
 NT_MUST nt_status nt_net_add_losses(nt_net *net);
+/* What nt_net_add_losses has added since nt_net_begin_step, but for the number of samples: the one wait of an
+ * evaluation. No result of a step may be outstanding. */
+NT_MUST nt_status nt_net_read_losses(nt_net *net, nt_loss_sum *out);
 NT_MUST nt_status nt_net_judge(nt_net *net, double clip);
 nt_report *nt_net_report(const nt_net *net); /* backend memory */
 /* What nt_net_judge looks at, backend memory; the last one is nt_net_loss_check. With a sharded state they

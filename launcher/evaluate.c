@@ -1,6 +1,7 @@
 /* The pass over the data is training's without the backward half: the same feed, the same plans by batch
  * size. Sums of losses are kept in double and added in a fixed order, so an evaluation gives the same bits
- * every time. */
+ * every time. A device adds them itself and is asked once, at the end: it would idle while the host reads the
+ * losses of every batch. */
 #include "launcher/evaluate.h"
 
 #include "core/phase.h"
@@ -18,6 +19,11 @@ static void add_sum(nt_loss_sum *total, const nt_loss_sum *part)
     total->weight += part->weight;
 }
 
+static bool adds_on_device(const nt_evaluator *e)
+{
+    return !nt_net_backend(e->net)->ops->host_memory;
+}
+
 static nt_status evaluate_piece(const nt_evaluator *e, const nt_batch *piece, float *outputs,
                                 nt_loss_sum *sum)
 {
@@ -26,7 +32,7 @@ static nt_status evaluate_piece(const nt_evaluator *e, const nt_batch *piece, fl
     NT_TRY(nt_net_forward(e->net, NT_MODE_EVAL, piece, &pass));
     const nt_model *model = nt_net_model(e->net);
     if (piece->target && model->has_loss) {
-        NT_TRY(nt_net_loss(e->net, &part));
+        NT_TRY(adds_on_device(e) ? nt_net_add_losses(e->net) : nt_net_loss(e->net, &part));
         part.weight = nt_model_target_weight(model, piece->target, piece->n);
     }
     add_sum(sum, &part);
@@ -39,6 +45,8 @@ static nt_status evaluate_piece(const nt_evaluator *e, const nt_batch *piece, fl
 static nt_status evaluate_share(const nt_evaluator *e, float *outputs, nt_loss_sum *sum)
 {
     const int64_t n_batches = nt_feed_batches(e->feed);
+    nt_loss_sum added = {0};
+    if (adds_on_device(e)) NT_TRY(nt_net_begin_step(e->net));
     for (int64_t i = 0; i < n_batches; i++) {
         NT_TRY(nt_feed_next(e->feed));
         for (int p = 0; p < e->feed->n_pieces; p++)
@@ -46,6 +54,8 @@ static nt_status evaluate_share(const nt_evaluator *e, float *outputs, nt_loss_s
         nt_phase_tick();
         if (e->progress) e->progress(i + 1, n_batches);
     }
+    if (adds_on_device(e)) NT_TRY(nt_net_read_losses(e->net, &added));
+    add_sum(sum, &added);
     return NT_OK;
 }
 
