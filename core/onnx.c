@@ -68,6 +68,11 @@ const char *nt_onnx_x(nt_onnx *o, int i)
     return output_name(o, o->layer->input[i]);
 }
 
+bool nt_onnx_reads_tokens(const nt_onnx *o)
+{
+    return nt_net_model(o->net)->spec.x_dtype == NT_I32;
+}
+
 const char *nt_onnx_param(nt_onnx *o, int p)
 {
     char text[2 * NT_NAME_BYTES];

@@ -26,6 +26,8 @@ const char *nt_onnx_floats(nt_onnx *o, const float *values, nt_shape shape);
 const char *nt_onnx_ints(nt_onnx *o, const int64_t *values, int n);
 const char *nt_onnx_number(nt_onnx *o, double value); /* a scalar */
 
+bool nt_onnx_reads_tokens(const nt_onnx *o); /* the data are integers, for an embedding */
+
 /* One operator: begin with its type, add inputs and attributes in order, end it. */
 void nt_onnx_op(nt_onnx *o, const char *type);
 void nt_onnx_input(nt_onnx *o, const char *name);

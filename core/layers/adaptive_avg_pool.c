@@ -5,6 +5,8 @@
 #include "core/layers/common.h"
 #include "core/onnx.h"
 
+#include <stdlib.h>
+
 static nt_status adaptive_infer(nt_layer *layer)
 {
     const nt_adaptive_avg_pool_options *o = layer->options;
@@ -31,13 +33,37 @@ static const nt_option adaptive_options[] = {
      .help = "height and width of the output (one number: both)"},
 };
 
-/* ONNX has no such operator: an average pooling where all windows are alike. */
+/* (rows, cols), or transposed: what part input j has in output i, PyTorch's windows. NULL: out of memory. */
+static const char *put_windows(nt_onnx *o, int64_t in, int64_t out, bool transposed)
+{
+    float *part = calloc((size_t)(in * out), sizeof *part);
+    if (!part) return NULL;
+    for (int64_t i = 0; i < out; i++) {
+        int64_t begin = i * in / out, end = ((i + 1) * in + out - 1) / out;
+        for (int64_t j = begin; j < end; j++)
+            part[transposed ? j * out + i : i * in + j] = 1 / (float)(end - begin);
+    }
+    const char *name =
+        nt_onnx_floats(o, part, transposed ? nt_shape_of(2, in, out) : nt_shape_of(2, out, in));
+    free(part);
+    return name;
+}
+
+/* ONNX has no such operator: an average pooling where all windows are alike, else a product with a matrix
+ * from either side, for the windows of rows and columns are independent. */
 static nt_status adaptive_avg_pool_onnx(const nt_layer *layer, nt_onnx *o)
 {
     const int64_t *in = layer->in[0].dim + 1, *out = layer->out.dim + 1;
-    NT_CHECK(in[0] % out[0] == 0 && in[1] % out[1] == 0, NT_ERR_CONFIG,
-             "adaptive_avg_pool of %lldx%lld to %lldx%lld has no form in ONNX: the sizes must divide",
-             (long long)in[0], (long long)in[1], (long long)out[0], (long long)out[1]);
+    if (in[0] % out[0] != 0 || in[1] % out[1] != 0) {
+        const char *rows = put_windows(o, in[0], out[0], false), *cols = put_windows(o, in[1], out[1], true);
+        NT_CHECK_ALLOC(rows && cols, (size_t)(in[0] * out[0] + in[1] * out[1]) * sizeof(float));
+        const char *fewer = nt_onnx_apply(o, "MatMul", rows, nt_onnx_x(o, 0));
+        nt_onnx_op(o, "MatMul");
+        nt_onnx_input(o, fewer);
+        nt_onnx_input(o, cols);
+        nt_onnx_end_layer(o);
+        return NT_OK;
+    }
     const int64_t kernel[] = {in[0] / out[0], in[1] / out[1]};
     nt_onnx_op(o, "AveragePool");
     nt_onnx_input(o, nt_onnx_x(o, 0));

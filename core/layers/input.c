@@ -29,6 +29,10 @@ static nt_status input_onnx(const nt_layer *layer, nt_onnx *o)
         mean[c] = (float)options->mean[c];
         inv_std[c] = (float)options->inv_std[c];
     }
+    if (nt_onnx_reads_tokens(o)) {
+        nt_onnx_same(o, "Identity");
+        return NT_OK;
+    }
     nt_onnx_op(o, "Cast");
     nt_onnx_input(o, nt_onnx_x(o, 0));
     nt_onnx_int(o, "to", 1); /* float */

@@ -32,9 +32,15 @@ avg = avg_pool kernel=3 stride=2 padding=1 ceil_mode=yes count_include_pad=no
 max = max_pool input=up kernel=3 stride=2 padding=1 ceil_mode=yes
 cat = concat input=avg,max
 norm = local_response_norm size=3 activation=mish
+uneven = adaptive_avg_pool output_size=3,5
+slopes = prelu num_parameters=12
+twice = scale factor=2 shift=0.1
 part = slice start=2 length=8
 turn = permute dims=2,3,1
 line = reshape shape=-1,8
+place = position_embedding max_length=20
+first = class_token bare=yes init_std=1
+attend = multihead_attention num_heads=2 causal=yes
 ln = layer_norm activation=softplus
 each = linear axis=last units=5 activation=elu
 flat = flatten
@@ -60,11 +66,12 @@ file = $source_dir/datasets/digits.h5
 limit = 64
 [layers]
 p = adaptive_avg_pool output_size=3
+g = group_norm num_groups=1
 fc = linear units=10
 END
 expect 0 nntrain odd.ini
 expect 78 nntrain export odd.ini odd.onnx
-says 'layer p: adaptive_avg_pool of 8x8 to 3x3 has no form in ONNX: the sizes must divide'
+says 'layer g: type group_norm has no form in ONNX here; export safetensors'
 [ ! -e odd.onnx ] || fail "a failed export left a file"
 
 python3 -c 'import onnxruntime, onnx, h5py' 2>/dev/null ||
