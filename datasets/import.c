@@ -10,11 +10,11 @@
 #include <unistd.h>
 
 extern const nt_importer nt_import_mnist, nt_import_csv, nt_import_cifar10, nt_import_cifar100,
-    nt_import_images, nt_import_npy, nt_import_text;
+    nt_import_images, nt_import_npy, nt_import_text, nt_import_shapes;
 
-static const nt_importer *const importers[] = {
-    &nt_import_mnist,  &nt_import_cifar10, &nt_import_cifar100, &nt_import_csv,
-    &nt_import_images, &nt_import_npy,     &nt_import_text,     NULL};
+static const nt_importer *const importers[] = {&nt_import_mnist, &nt_import_cifar10, &nt_import_cifar100,
+                                               &nt_import_csv,   &nt_import_images,  &nt_import_npy,
+                                               &nt_import_text,  &nt_import_shapes,  NULL};
 
 const nt_importer *const *nt_importers(void)
 {

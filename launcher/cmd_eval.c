@@ -33,6 +33,7 @@ static void print_text(const nt_session *s, const nt_resume *used, const nt_loss
     printf("samples     %lld\n", (long long)sum->n);
     printf("loss        %.6f (standard deviation over samples %.6f)\n", sum->loss / (double)sum->n,
            nt_spread(sum->loss, sum->loss_squared, sum->n));
+    printf("total       %.6f (the losses of all samples added up)\n", sum->loss);
     if (s->model->spec.n_labels > 0 && strcmp(nt_loss_of_model(s->model), "cross_entropy") == 0)
         printf("perplexity  %.4f (over %lld positions a sample; a sample is right if all of them are)\n",
                exp(sum->loss / (double)sum->n), (long long)s->model->spec.n_labels);

@@ -14,6 +14,12 @@ static double mean_loss(const nt_loss_sum *sum)
     return sum->n > 0 ? sum->loss / (double)sum->n : NAN;
 }
 
+/* Of the losses of single samples. */
+static double spread(const nt_loss_sum *sum)
+{
+    return nt_spread(sum->loss, sum->loss_squared, sum->n);
+}
+
 static double accuracy(const nt_reporter *report, const nt_loss_sum *sum)
 {
     return report->classes && sum->n > 0 ? (double)sum->correct / (double)sum->n : NAN;
@@ -93,8 +99,8 @@ void nt_reporter_epoch(nt_reporter *report, const nt_step_report *step)
     char text[32];
     int64_t epoch = epoch_of(report, step->step);
     double rate = rate_of(report->epoch_samples, report->epoch_seconds);
-    nt_info("epoch %lld/%lld: training loss %.6f%s, %.0f samples/s", (long long)epoch,
-            (long long)report->n_epochs, mean_loss(&step->epoch),
+    nt_info("epoch %lld/%lld: training loss %.6f (standard deviation %.6f)%s, %.0f samples/s",
+            (long long)epoch, (long long)report->n_epochs, mean_loss(&step->epoch), spread(&step->epoch),
             accuracy_text(text, accuracy(report, &step->epoch)), rate);
     nt_metrics_write(report->metrics, &(nt_metrics_row){.step = step->step,
                                                         .epoch = epoch,
@@ -147,8 +153,9 @@ void nt_reporter_valid(nt_reporter *report, int64_t step, nt_weights which, cons
     static const char *const words[NT_N_WEIGHTS] = {"", " with the ema weights", " with the swa weights"};
     if (!report->metrics) return;
     char text[32];
-    nt_info("step %lld: valid loss %.6f%s on %lld samples%s", (long long)step, mean_loss(sum),
-            accuracy_text(text, accuracy(report, sum)), (long long)sum->n, words[which]);
+    nt_info("step %lld: valid loss %.6f (standard deviation %.6f)%s on %lld samples%s", (long long)step,
+            mean_loss(sum), spread(sum), accuracy_text(text, accuracy(report, sum)), (long long)sum->n,
+            words[which]);
     nt_metrics_write(report->metrics, &(nt_metrics_row){.step = step,
                                                         .epoch = epoch_of(report, step),
                                                         .split = splits[which],
