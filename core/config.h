@@ -94,6 +94,9 @@ typedef struct nt_section {
     /* Called on the parsed struct of a fixed section, after all sections are parsed, for what ranges cannot
      * say; fails through nt_config_fail. Optional. */
     nt_status (*check)(const nt_config *config, const void *values);
+    /* The number that `auto` stands for in an NT_OPTION_FLOAT, which may depend on the other values; NaN:
+     * none. A config that says that number is no other than one that says auto. Optional. */
+    double (*auto_value)(const void *values, const char *key);
 } nt_section;
 
 #define NT_N_ELEMS(array) ((int)(sizeof(array) / sizeof((array)[0])))

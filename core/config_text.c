@@ -8,6 +8,7 @@
 #include "core/option.h"
 #include "core/text.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -196,6 +197,22 @@ bool nt_config_changed(const nt_config *config, const char *section, const char 
     return changed;
 }
 
+static double number_of(const nt_section *section, const nt_option *option, const void *values)
+{
+    double number;
+    memcpy(&number, (const char *)values + option->offset, sizeof number);
+    return isnan(number) ? section->auto_value(values, option->key) : number;
+}
+
+/* Whether both come to the same number, one of them by `auto`: also that of an older version, which had a
+ * number for its default. */
+static bool same_by_auto(const nt_section *section, const nt_option *option, const void *before,
+                         const void *after)
+{
+    return section->auto_value && option->type == NT_OPTION_FLOAT && (option->flags & NT_OPTION_AUTO) &&
+           number_of(section, option, before) == number_of(section, option, after);
+}
+
 static void diff_fixed(const nt_section *section, const void *before, const void *after, diff *d)
 {
     char a[NT_INI_MAX_LINE_BYTES], b[NT_INI_MAX_LINE_BYTES], where[NT_BLOCK_TEXT_BYTES];
@@ -204,7 +221,8 @@ static void diff_fixed(const nt_section *section, const void *before, const void
         if (option->flags & NT_OPTION_WRITTEN_OUT) continue;
         const char *x = value_text(option, before, NULL, a), *y = value_text(option, after, NULL, b);
         snprintf(where, sizeof where, "%s.%s", section->name, option->key);
-        if (strcmp(x, y) != 0) report(d, where, x, y, is_hashed(option));
+        if (strcmp(x, y) != 0 && !same_by_auto(section, option, before, after))
+            report(d, where, x, y, is_hashed(option));
     }
 }
 

@@ -4,6 +4,7 @@
 #include "core/schedule.h"
 
 #include <math.h>
+#include <string.h>
 
 static const char *const type_names[] = {"sgd",  "adam", "adamw", "rmsprop", "adagrad",
                                          "lion", "lars", "lamb",  NULL};
@@ -153,6 +154,15 @@ static nt_status check(const nt_config *config, const void *values)
     return check_schedule(config, values);
 }
 
+static double auto_value(const void *values, const char *key)
+{
+    const struct rule *rule = &rules[((const nt_optim_options *)values)->type];
+    if (strcmp(key, "lr") == 0) return rule->lr;
+    if (strcmp(key, "beta2") == 0) return rule->beta2;
+    if (strcmp(key, "eps") == 0) return rule->eps;
+    return strcmp(key, "weight_decay") == 0 ? rule->weight_decay : (double)NAN;
+}
+
 const nt_section nt_optim_section = {
     .name = "optimizer",
     .help = "how parameters are updated, and the learning rate",
@@ -160,6 +170,7 @@ const nt_section nt_optim_section = {
     .options = options_table,
     .n_options = NT_N_ELEMS(options_table),
     .check = check,
+    .auto_value = auto_value,
 };
 
 const char *nt_optim_name(const nt_optim_options *options)

@@ -44,6 +44,34 @@ static void refuse(const char *text, const char *message)
         fail_msg("'%s', not '%s'", nt_error_last()->message, message);
 }
 
+/* Differences that would keep a run from going on from the other's checkpoint. */
+static int differences(const char *one, const char *two)
+{
+    static const nt_section *const sections[] = {&nt_optim_section, NULL};
+    nt_config *a = NULL, *b = NULL;
+    char text[512];
+    assert_int_equal(nt_config_parse(&a, "a.ini", one, strlen(one), NULL, 0, sections), NT_OK);
+    assert_int_equal(nt_config_parse(&b, "b.ini", two, strlen(two), NULL, 0, sections), NT_OK);
+    int n = nt_config_diff(a, b, text, sizeof text);
+    nt_config_destroy(a);
+    nt_config_destroy(b);
+    return n;
+}
+
+/* Also for checkpoints of the version in which these were the defaults of all types. */
+static void test_auto_is_the_number_it_stands_for(void **state)
+{
+    (void)state;
+    const char *old = "[optimizer]\ntype = adam\nbeta2 = 0.999\neps = 1e-8\n";
+    assert_int_equal(differences(old, "[optimizer]\ntype = adam\n"), 0);
+    assert_int_equal(differences("[optimizer]\ntype = adam\n", old), 0);
+    assert_int_equal(differences("[optimizer]\nlr = 0.01\nbeta2 = 0.999\neps = 1e-8\n", "[optimizer]\n"), 0);
+    assert_int_equal(differences(old, "[optimizer]\ntype = adam\neps = 1e-6\n"), 1);
+    assert_int_equal(differences("[optimizer]\ntype = lamb\neps = 1e-8\n", "[optimizer]\ntype = lamb\n"), 1);
+    assert_int_equal(
+        differences("[optimizer]\ntype = adamw\nweight_decay = 0\n", "[optimizer]\ntype = adamw\n"), 1);
+}
+
 /* What PyTorch's constructors have as defaults, and 0.01 for the rate of SGD. */
 static void test_defaults(void **state)
 {
@@ -351,6 +379,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_auto_is_the_number_it_stands_for),
         cmocka_unit_test(fault_74_rates_that_do_not_train),
         cmocka_unit_test(test_keys_without_meaning),
         cmocka_unit_test(test_states),
