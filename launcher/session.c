@@ -150,9 +150,9 @@ static nt_status take_fingerprint(nt_dataset *ds, fingerprint *f)
 /* Every rank opens the files by itself, and a host may see others: a stale cache, another mount. */
 static nt_status check_same_data(nt_session *session, nt_dataset *ds, const char *what)
 {
-    fingerprint mine;
-    if (!ds || session->comm->size == 1) return NT_OK;
-    NT_TRY(nt_session_agree(session, take_fingerprint(ds, &mine)));
+    fingerprint mine = {0}; /* of a part that this rank does not find; another may */
+    if (session->comm->size == 1) return NT_OK;
+    NT_TRY(nt_session_agree(session, ds ? take_fingerprint(ds, &mine) : NT_OK));
     nt_status status = nt_comm_same(session->comm, &mine, sizeof mine, what);
     session->agreed = status == NT_ERR_CONFIG;
     return status;

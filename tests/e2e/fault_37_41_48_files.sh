@@ -56,6 +56,11 @@ expect 0 nntrain import csv other/rows.csv other/data.h5
 printf '[data]\nfile = data.h5\nbatch = 4\n[layer fc]\ntype = linear\nunits = 2\n' | tee small.ini >other/small.ini
 expect 78 two small.ini run.output=small
 says_once 'the training data (data.file) differs between ranks: rank 1 on .* does not have what rank 0 has'
+expect 0 nntrain import csv rows.csv other/data.h5 --force
+echo 9,9,1 >>rows.csv
+expect 0 nntrain import csv rows.csv data.h5 --test-rows 1 --force
+expect 78 two small.ini run.output=small
+says_once 'the validation data (data.file, data.valid_file) differs between ranks: rank 1 on .* does not have what rank 0 has'
 [ ! -e small/checkpoints/latest ] || fail "it trained on different data"
 
 # 48: one sample, eight ranks: seven of them wait for the others, in every layer.
