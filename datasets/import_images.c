@@ -15,9 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BLOCK      64
-#define HEAD_BYTES ((size_t)64 << 10)
-#define SAID_MOST  10 /* damaged files that are named; the others are counted */
+#define BLOCK       64
+#define BLOCK_BYTES ((size_t)256 << 20) /* of fewer, larger pictures */
+#define HEAD_BYTES  ((size_t)64 << 10)
+#define SAID_MOST   10 /* damaged files that are named; the others are counted */
 
 typedef struct item {
     const nt_tree_file *file;
@@ -35,7 +36,8 @@ typedef struct images {
     int64_t n_bad, n_turned;
     nt_import_writer *writer;
     item item[BLOCK];
-    uint8_t *sample; /* (BLOCK, channels, height, width) */
+    int n_block;     /* pictures decoded at a time: 1 to BLOCK */
+    uint8_t *sample; /* (n_block, channels, height, width) */
     int32_t label[BLOCK];
 } images;
 
@@ -244,7 +246,7 @@ static nt_status put_part(images *s, int part)
     for (int64_t i = 0; i < s->tree.n_files; i++) {
         if (s->tree.file[i].part != part) continue;
         s->item[n++].file = &s->tree.file[i];
-        if (n < BLOCK) continue;
+        if (n < s->n_block) continue;
         NT_TRY(put_block(s, n));
         n = 0;
     }
@@ -254,9 +256,10 @@ static nt_status put_part(images *s, int part)
 
 static nt_status put_all(images *s)
 {
-    size_t n_bytes = (size_t)(s->channels * s->height * s->width) * BLOCK;
-    s->sample = malloc(n_bytes);
-    NT_CHECK_ALLOC(s->sample, n_bytes);
+    const size_t n_bytes = (size_t)(s->channels * s->height * s->width), n = BLOCK_BYTES / n_bytes;
+    s->n_block = n < 1 ? 1 : n < BLOCK ? (int)n : BLOCK;
+    s->sample = malloc(n_bytes * (size_t)s->n_block);
+    NT_CHECK_ALLOC(s->sample, n_bytes * (size_t)s->n_block);
     for (int part = 0; part < NT_TREE_PARTS; part++)
         NT_TRY(put_part(s, part));
     return NT_OK;
