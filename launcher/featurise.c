@@ -5,24 +5,17 @@
 #include "core/log.h"
 #include "core/phase.h"
 #include "datasets/features.h"
+#include "launcher/resume.h"
 
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static bool is_weights_file(const char *path)
-{
-    static const char end[] = ".safetensors";
-    size_t n = strlen(path);
-    return n > sizeof end - 1 && strcmp(path + n - (sizeof end - 1), end) == 0;
-}
-
 static nt_status newest(const nt_session *session, char *path, size_t cap, bool *found)
 {
     char folder[PATH_MAX];
-    NT_CHECK((size_t)snprintf(folder, sizeof folder, "%s/checkpoints", session->output) < sizeof folder,
-             NT_ERR_CONFIG, "the path of the run folder is too long: '%s'", session->output);
+    NT_TRY(nt_resume_folder(session, folder, sizeof folder));
     return nt_checkpoint_find(folder, path, cap, found);
 }
 
@@ -37,7 +30,7 @@ static nt_status find_file(const nt_session *session, const char *checkpoint, bo
     if (!named) return newest(session, path, PATH_MAX, found);
     NT_CHECK(strlen(named) < PATH_MAX, NT_ERR_USAGE, "the checkpoint's path is too long");
     strcpy(path, named);
-    *found = !is_weights_file(named);
+    *found = !nt_is_weights_file(named);
     return NT_OK;
 }
 

@@ -32,7 +32,7 @@ nt_status nt_position_check(const nt_position *p, int64_t batches)
 
 /* --- finding, on rank 0 --- */
 
-static nt_status checkpoint_folder(const nt_session *session, char *path, size_t cap)
+nt_status nt_resume_folder(const nt_session *session, char *path, size_t cap)
 {
     NT_CHECK((size_t)snprintf(path, cap, "%s/checkpoints", session->output) < cap, NT_ERR_CONFIG,
              "the path of the run folder is too long: '%s'", session->output);
@@ -165,7 +165,7 @@ static nt_status take_init(const nt_session *session, nt_resume *out)
     return NT_OK;
 }
 
-static bool is_weights_file(const char *path)
+bool nt_is_weights_file(const char *path)
 {
     static const char end[] = ".safetensors";
     size_t n = strlen(path);
@@ -176,7 +176,7 @@ static nt_status find_on_root(nt_session *session, nt_resume *out)
 {
     char folder[PATH_MAX];
     const char *resume = session->checkpoint->resume;
-    NT_TRY(checkpoint_folder(session, folder, sizeof folder));
+    NT_TRY(nt_resume_folder(session, folder, sizeof folder));
     bool automatic = strcmp(resume, "auto") == 0, no = strcmp(resume, "no") == 0;
     if (!automatic && !no) {
         NT_CHECK(strlen(resume) < sizeof out->path, NT_ERR_CONFIG, "checkpoint.resume is too long");
@@ -204,7 +204,7 @@ static nt_status find_for_use_on_root(nt_session *session, const char *path, nt_
 {
     char folder[PATH_MAX];
     bool found = true;
-    NT_TRY(checkpoint_folder(session, folder, sizeof folder));
+    NT_TRY(nt_resume_folder(session, folder, sizeof folder));
     if (path) {
         NT_CHECK(strlen(path) < sizeof out->path, NT_ERR_USAGE, "the checkpoint's path is too long");
         strcpy(out->path, path);
@@ -214,7 +214,7 @@ static nt_status find_for_use_on_root(nt_session *session, const char *path, nt_
     }
     NT_CHECK(found, NT_ERR_NO_INPUT, "there is no checkpoint in '%s': train first, or name a checkpoint file",
              folder);
-    out->weights = is_weights_file(out->path);
+    out->weights = nt_is_weights_file(out->path);
     out->found = true;
     if (!out->weights) NT_TRY(take_meta(session, false, out));
     return NT_OK;

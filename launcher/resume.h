@@ -21,6 +21,10 @@ typedef struct nt_resume {
     char *tuning_text;    /* malloc'ed; NULL if nothing was found */
 } nt_resume;
 
+/* The folder of the run's checkpoints; whether a path is that of a file of weights alone (.safetensors). */
+NT_MUST nt_status nt_resume_folder(const nt_session *session, char *path, size_t cap);
+bool nt_is_weights_file(const char *path);
+
 /* Where a run begins. */
 nt_position nt_position_fresh(void);
 
