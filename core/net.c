@@ -1322,7 +1322,7 @@ nt_status nt_net_average(nt_net *net, nt_weights which, double weight)
 {
     NT_BUG_UNLESS(net->average[which] && net->used == NT_WEIGHTS_RAW, "no average %s",
                   nt_weights_names[which]);
-    NT_TRY(mix(net, net->average[which], net->params, weight));
+    NT_TRY(mix(net, net->average[which], net->params, nt_net_average_begun(net, which) ? weight : 1));
     nt_net_begin_average(net, which);
     return NT_OK;
 }

@@ -180,7 +180,8 @@ const nt_model *nt_net_model(const nt_net *net);
 nt_backend *nt_net_backend(const nt_net *net);
 
 /* Averages of the parameters and running statistics (core/average.h), arenas like that of the parameters;
- * NULL where there is none. nt_net_average adds to one: += weight (parameters - it), a copy with weight 1.
+ * NULL where there is none. nt_net_average adds to one: += weight (parameters - it), a copy with weight 1
+ * and the first time, which is late where a run goes on from a checkpoint that has no average.
  * nt_net_average_begun: whether it holds anything yet; nt_net_begin_average says that it does. */
 void *nt_net_average_of(const nt_net *net, nt_weights which);
 NT_MUST nt_status nt_net_average(nt_net *net, nt_weights which, double weight);

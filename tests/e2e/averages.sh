@@ -48,6 +48,15 @@ says 'done: step 48'
 expect 0 ranks 2 cfg.ini run.output=straight
 [ "$(digest_of two)" = "$(digest_of straight)" ] || fail "two ranks make other averages after a resume"
 
+# Begun late, from a checkpoint without: the first average is a copy of the weights.
+expect 0 nntrain plain.ini run.output=late run.steps=20
+expect 0 nntrain cfg.ini run.output=late run.steps=21 checkpoint.force=yes run.validate=never
+for which in raw ema; do
+    expect 0 nntrain eval cfg.ini run.output=late average.weights=$which --json
+    sed -n 's/.*"loss": \([0-9.e+-]*\),.*/\1/p' out >"late.$which"
+done
+cmp late.raw late.ema || fail "an average that begins late is not that of weights"
+
 # Mistakes.
 expect 78 nntrain plain.ini run.output=none average.weights=ema
 says 'average.weights = ema, but no such average is kept: give average.ema'
