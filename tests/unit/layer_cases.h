@@ -1,5 +1,5 @@
-/* More small ops in odd shapes: those of layer types, options and losses that only ref computes, so that other
- * backends get them from it or not at all. Once every backend has a type, its cases belong in op_cases.h.
+/* More small ops in odd shapes: those of layer types, options and losses that some backend takes from ref, as
+ * cpu does. Once every backend has a type of its own, its cases belong in op_cases.h.
  * N_CASES and case_at go over both lists. */
 #ifndef NT_TESTS_UNIT_LAYER_CASES_H
 #define NT_TESTS_UNIT_LAYER_CASES_H
