@@ -124,6 +124,29 @@ static void part_of_a_warp(void **)
 
 /* --- Blocks --- */
 
+static __global__ void alone(int *out, int value)
+{
+    out[0] = __shfl_sync(1u, value, 0);
+    out[1] = (int)__ballot_sync(1u, true);
+}
+
+/* A block of one thread, as the first that a stream ever runs: also in the eyes of ThreadSanitizer it comes
+ * before the copy that follows in the stream. */
+static void one_thread_first(void **)
+{
+    int got[2] = {0, 0};
+    cudaStream_t stream;
+    Ints out(2);
+    OK(cudaDeviceSynchronize());
+    OK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+    NT_LAUNCH(alone, 1, 1, 0, stream, out.x, 1234);
+    OK(cudaMemcpyAsync(got, out.x, sizeof got, cudaMemcpyDeviceToHost, stream));
+    OK(cudaStreamSynchronize(stream));
+    assert_int_equal(got[0], 1234);
+    assert_int_equal(got[1], 1);
+    OK(cudaStreamDestroy(stream));
+}
+
 static __global__ void counts(int *out)
 {
     const int t = (int)threadIdx.x;
@@ -347,7 +370,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(poison_between_blocks),  cmocka_unit_test(atomics),
         cmocka_unit_test(last_block_adds),        cmocka_unit_test(limits),
         cmocka_unit_test(too_much_static_memory), cmocka_unit_test(beyond_dynamic_memory),
-        cmocka_unit_test(stack_overflow),
+        cmocka_unit_test(stack_overflow),         cmocka_unit_test(one_thread_first),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
