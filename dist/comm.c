@@ -11,6 +11,7 @@
 #include "dist/call_check.h"
 #include "dist/devices.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -123,10 +124,35 @@ void nt_comm_destroy(nt_comm *comm)
     free(comm);
 }
 
+/* --- the gradient plane, which one thread changes and another one may abort --- */
+
+static pthread_mutex_t plane_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void choose_plane(nt_comm *comm, const nt_gradient_ops *plane)
+{
+    pthread_mutex_lock(&plane_lock);
+    comm->gradient = plane;
+    pthread_mutex_unlock(&plane_lock);
+}
+
+void nt_comm_keep(nt_comm *comm, void *state)
+{
+    pthread_mutex_lock(&plane_lock);
+    comm->gradient_state = state;
+    pthread_mutex_unlock(&plane_lock);
+}
+
+static void abort_plane(nt_comm *comm)
+{
+    pthread_mutex_lock(&plane_lock);
+    if (comm->gradient && comm->gradient->abort) comm->gradient->abort(comm);
+    pthread_mutex_unlock(&plane_lock);
+}
+
 /* Makes it comm's gradient plane on all ranks, or on none. */
 static nt_status start_plane(nt_comm *comm, const nt_gradient_ops *plane)
 {
-    comm->gradient = plane;
+    choose_plane(comm, plane);
     (void)nt_fault_point("comm.attach");
     NT_TRY(nt_comm_agree(comm, plane->create ? plane->create(comm) : NT_OK));
     return NT_OK;
@@ -161,7 +187,7 @@ nt_status nt_comm_attach(nt_comm *comm, nt_backend *backend)
 {
     nt_comm_detach(comm);
     comm->backend = backend;
-    comm->gradient = comm->size > 1 ? comm->ops->gradient : nt_comm_self.gradient;
+    choose_plane(comm, comm->size > 1 ? comm->ops->gradient : nt_comm_self.gradient);
     if (backend->ops->host_memory || comm->size == 1) return NT_OK;
     nt_status status = attach_device(comm);
     if (status == NT_OK) return NT_OK;
@@ -173,8 +199,8 @@ void nt_comm_detach(nt_comm *comm)
 {
     if (comm->backend) nt_backend_forget(comm->backend);
     if (comm->gradient && comm->gradient->destroy) comm->gradient->destroy(comm);
-    comm->gradient = comm->ops->gradient;
-    comm->gradient_state = NULL;
+    choose_plane(comm, comm->ops->gradient);
+    nt_comm_keep(comm, NULL);
     comm->backend = NULL;
 }
 
@@ -286,7 +312,7 @@ nt_status nt_comm_barrier(nt_comm *comm)
 
 void nt_comm_abort(nt_comm *comm, int code)
 {
-    if (comm->gradient && comm->gradient->abort) comm->gradient->abort(comm);
+    abort_plane(comm);
     comm->ops->abort(comm, code);
 }
 

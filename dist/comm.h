@@ -67,7 +67,8 @@ struct nt_comm {
     double patience_s; /* that a rank waits for a collective under way; 0: for ever. Set by the session */
     int64_t n_calls;   /* compared so far */
     bool unreachable;  /* another rank has not answered in time: nothing is agreed on any more */
-    void *state, *gradient_state;
+    void *state;
+    void *gradient_state; /* of the gradient plane; changed by nt_comm_keep alone */
 };
 
 /* Whether this process was started by mpirun or srun (Open MPI, PMIx, PMI variables in the environment). */
@@ -112,6 +113,10 @@ NT_MUST nt_status nt_comm_same(nt_comm *comm, const void *data, size_t n_bytes, 
 
 /* Seconds that ranks wait for each other while the job starts: NNTRAIN_INIT_TIMEOUT, or 300. */
 int nt_comm_init_timeout_s(void);
+
+/* For gradient planes: makes `state` comm->gradient_state, which an abort in another thread may use from then
+ * on, or (NULL) takes it back: who returns from that may free it. */
+void nt_comm_keep(nt_comm *comm, void *state);
 
 /* Waits for `turns` moments (0: for nothing), in each of which a rank that knows more of the cause of a
  * failure, or has been chosen to speak for all, says it and ends the job, and this process with it. */

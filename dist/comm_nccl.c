@@ -270,7 +270,7 @@ static nt_status make_state(nt_comm *comm)
     }
     s->compute = cuda->compute;
     s->stream = cuda->comm;
-    comm->gradient_state = s; /* whole: from here on another thread may abort it */
+    nt_comm_keep(comm, s); /* whole: from here on another thread may abort it */
     return NT_OK;
 }
 
@@ -397,10 +397,16 @@ static void nccl_destroy(nt_comm *comm)
 {
     nccl_state *s = comm->gradient_state;
     if (!s) return;
-    if (s->healthy && finish(comm)) /* with poll in place: waiting has a deadline */
-        (void)ncclCommDestroy(s->comm);
-    else if (s->comm)
-        abort_comm(s->comm);
+    bool finished = s->healthy && finish(comm); /* with poll in place: waiting has a deadline */
+    lock_comm(s);
+    ncclComm_t last = s->comm;
+    s->comm = NULL;
+    unlock_comm(s);
+    nt_comm_keep(comm, NULL); /* nobody aborts it any more */
+    if (finished)
+        (void)ncclCommDestroy(last);
+    else if (last)
+        abort_comm(last);
     comm->backend->poll = NULL;
     comm->backend->agree = NULL;
     nt_backend_free(comm->backend, s->wire, WIRE_BYTES);

@@ -21,7 +21,7 @@ static const nt_gradient_ops *host_plane(const nt_comm *comm)
 /* gradient_state: a piece in host memory. */
 static nt_status staged_create(nt_comm *comm)
 {
-    comm->gradient_state = malloc((size_t)PIECE_BYTES);
+    nt_comm_keep(comm, malloc((size_t)PIECE_BYTES));
     NT_CHECK_ALLOC(comm->gradient_state, PIECE_BYTES);
     return NT_OK;
 }
