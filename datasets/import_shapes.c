@@ -178,7 +178,7 @@ static nt_status shapes_run(const nt_import_args *args)
 
 const nt_importer nt_import_shapes = {
     .name = "shapes",
-    .usage = "[train=2000] [test=500] [size=75] [channels=3] [seed=1] OUT.h5",
+    .usage = "[train=2000] [test=500] [size=75] [channels=3] [seed=1]",
     .help = "made-up pictures of ellipses; 7 float targets: centre x, y, long radius, short to long, cosine "
             "and sine of "
             "twice the angle, brightness",

@@ -28,3 +28,12 @@ within perceptron epoch 4 0 0
 expect 0 nntrain check "$examples/mnist_lenet.ini" data.file=synthetic data.synthetic_shape=1,28,28
 expect 0 nntrain check "$examples/cifar10_resnet18.ini" data.file=synthetic data.synthetic_shape=3,32,32
 says '11.17 M parameters'
+
+expect 0 nntrain import shapes train=20 test=8 shapes.h5
+expect 0 nntrain check "$examples/inception3_regression.ini" data.file=shapes.h5 data.batch=4
+says '21.80 M parameters'
+
+cat "$source_dir"/core/*.c >text.txt
+expect 0 nntrain import text text.txt text.h5 --test-fraction 0.1
+expect 0 nntrain "$examples/gpt.ini" data.file=text.h5 run.output=gpt run.steps=12 data.batch=4 data.valid_limit=8 optimizer.warmup=3
+within gpt valid 4 2 4.5 # ln 256 = 5.5 for one that knows nothing

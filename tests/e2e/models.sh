@@ -57,6 +57,11 @@ total googlenet aux=yes 3,224,224 13004888
 total googlenet outputs=10 3,75,75 5610154
 total resnet20_cifar more=8 3,32,32 855770
 total lenet5 'activation=relu pool=max_pool' 1,28,28 61706
+seq 1000 >text.txt
+expect 0 nntrain import text text.txt text.h5
+expect 0 nntrain check cfg.ini "model.file=$source_dir/launcher/models/gpt2.ini" data.file=text.h5 data.sequence=64 \
+    loss.type=cross_entropy loss.class_dim=last
+[ "$(awk '$1 == "total" { print $2 }' out)" = 124439808 ] || fail "gpt2 has not 124439808 parameters"
 expect 78 nntrain check cfg.ini "model.file=$source_dir/launcher/models/googlenet.ini" model.params=auxx=yes
 says "command line: \[layers\] has no parameter 'auxx'; did you mean 'aux'?"
 
