@@ -18,10 +18,10 @@ import numpy
 import torch
 import torchvision
 
-from reference import arrays, images, layers, losses, optimizers, pictures
+from reference import arrays, images, layers, losses, networks, optimizers, pictures
 
 PARTS = {"arrays": arrays.write, "images": images.write, "layers": layers.write, "losses": losses.write,
-         "optimizers": optimizers.write, "pictures": pictures.write}
+         "networks": networks.write, "optimizers": optimizers.write, "pictures": pictures.write}
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "reference")
 
 
