@@ -49,7 +49,7 @@ typedef struct rows {
 static rows rows_of(const nt_op *op)
 {
     const int64_t n = op->y.shape.dim[0];
-    return (rows){n, nt_shape_elems(op->y.shape) / n, op->param[0].shape.dim[0],
+    return (rows){n, nt_shape_elems(op->y.shape) / n, nt_shape_elems(op->param[0].shape),
                   (int64_t)nt_dtype_bytes(op->y.dtype)};
 }
 
