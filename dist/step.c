@@ -46,14 +46,15 @@ struct nt_stepper {
     int pending;                          /* slot of the last step whose result was not taken; -1: none */
 };
 
-/* What is done with a bucket that has just been reduced. */
+/* What is done with a bucket that has just been reduced, while it is in cache. A device, where each call is a
+ * launch or two, measures all of them at once: see run_last_piece. */
 static nt_status on_reduced(void *stepper, int64_t begin, int64_t end)
 {
     nt_stepper *s = stepper;
     double start = nt_clock_s();
     if (s->early)
         NT_TRY(nt_net_measure_and_update(s->net, &s->step, begin, end));
-    else
+    else if (s->backend->ops->host_memory)
         NT_TRY(nt_net_measure(s->net, begin, end));
     s->update_s += nt_clock_s() - start;
     return NT_OK;
@@ -216,6 +217,7 @@ static nt_status run_last_piece(void *arg)
         NT_TRY(run_idle(s, &piece->pass, true));
     }
     NT_TRY(nt_buckets_finish(s->buckets));
+    if (!s->backend->ops->host_memory) NT_TRY(nt_net_measure(s->net, 0, nt_net_n_elems(s->net)));
     NT_TRY(check_losses(s));
     NT_TRY(nt_net_judge(s->net, s->options.clip_norm));
     return NT_OK;
