@@ -24,7 +24,9 @@ struct nt_emu_index {
     uint3 thread, block;
     dim3 block_dim, grid_dim;
 };
-extern __thread nt_emu_index nt_emu_here;
+/* The model, because UBSan's null check is an addition and a jump on its flags, and the linker, which sees
+ * that the variable is the program's own, makes the addition one that sets none. */
+extern __thread nt_emu_index nt_emu_here __attribute__((tls_model("local-exec")));
 
 #define threadIdx ((const uint3 &)nt_emu_here.thread)
 #define blockIdx  ((const uint3 &)nt_emu_here.block)
