@@ -4,9 +4,9 @@
  * lacks fails here. */
 #include "cuda_cases.h"
 
+#include "case_pair.h"
 #include "core/backends/cuda/cuda.h"
 #include "core/backends/ref/ref.h"
-#include "layer_cases.h"
 
 /* clang-format off */
 static const op_case large_cases[] = {
@@ -48,21 +48,6 @@ static const op_case large_cases[] = {
      CE_OPTIONS(.class_weights = FLOATS(1, 0.5, 2), .mean_over = NT_MEAN_OVER_WEIGHTS), 5, 2, {VEC(3), CLASS}},
 };
 /* clang-format on */
-
-static nt_layer infer(const op_case *c)
-{
-    const nt_layer_ops *ops = nt_layer_find(c->type);
-    nt_layer layer = {
-        .ops = ops ? ops : nt_loss_find(c->type), .n_inputs = c->n_inputs, .has_labels = c->labels};
-    layer.options = calloc(1, layer.ops->section.size + 1);
-    layer.in = calloc(4, sizeof *layer.in);
-    assert_true(layer.options && layer.in);
-    pair_ok(nt_section_defaults(&layer.ops->section, layer.options));
-    if (c->options) memcpy(layer.options, c->options, layer.ops->section.size);
-    memcpy(layer.in, c->in, sizeof c->in);
-    pair_ok(nt_layer_infer(&layer));
-    return layer;
-}
 
 /* Integers that labels or tokens stay below. */
 static int64_t n_classes_of(const nt_layer *layer)
@@ -136,7 +121,7 @@ static void set_tolerances(pair_spec *spec, const nt_layer *layer)
 
 static void check_case(const op_case *c, void (*check)(pair_spec))
 {
-    nt_layer layer = infer(c);
+    nt_layer layer = case_infer(c);
     pair_spec spec = {.kind = layer.kind,
                       .options = layer.options,
                       .n_inputs = c->n_inputs,

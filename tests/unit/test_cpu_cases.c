@@ -1,25 +1,11 @@
 /* Every case of the shared lists that reads maps: cpu against ref, with inputs in the blocked layout of a
  * convolution's output and plain, in place and not, in training and inference. What cpu has no code for comes
  * from ref behind reorders, which this sees too. Tolerance 1e-5: sums in float of some hundred terms. */
-#include "tests/unit/layer_cases.h"
-#include "tests/unit/op_pair.h"
-
-static nt_layer infer(const op_case *c)
-{
-    nt_layer layer = {.ops = nt_layer_find(c->type), .n_inputs = c->n_inputs};
-    layer.options = calloc(1, layer.ops->section.size + 1);
-    layer.in = calloc(4, sizeof *layer.in);
-    assert_true(layer.options && layer.in);
-    pair_ok(nt_section_defaults(&layer.ops->section, layer.options));
-    if (c->options) memcpy(layer.options, c->options, layer.ops->section.size);
-    memcpy(layer.in, c->in, sizeof c->in);
-    pair_ok(nt_layer_infer(&layer));
-    return layer;
-}
+#include "tests/unit/case_pair.h"
 
 static void check_case(const op_case *c)
 {
-    nt_layer layer = infer(c);
+    nt_layer layer = case_infer(c);
     pair_spec spec = {.kind = layer.kind,
                       .options = layer.options,
                       .n_inputs = c->n_inputs,

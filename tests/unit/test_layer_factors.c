@@ -3,15 +3,11 @@
  *
  * Steps are compared bit for bit where the same operations are made, else (a rate that was multiplied) with
  * two roundings of float. */
-#include "core/net.h"
+#include "net_job.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 enum { N = 6, CLASSES = 3, X_ELEMS = 2 * 6 * 6 };
 
@@ -21,54 +17,15 @@ enum { N = 6, CLASSES = 3, X_ELEMS = 2 * 6 * 6 };
     "[layer conv2]\ntype = conv2d\nfilters = 5\nkernel = 3\nbatchnorm = yes\nactivation = relu\n" conv2      \
     "[layer flat]\ntype = flatten\n[layer fc]\ntype = linear\nunits = 3\n" fc
 
-typedef struct job {
-    nt_config *config;
-    nt_model *model;
-    nt_backend *backend;
-    nt_tuning *tuning;
-    nt_net *net;
-} job;
-
-#define MUST(expr)                                                                                           \
-    do {                                                                                                     \
-        if ((expr) != NT_OK) fail_msg("%s", nt_error_last()->message);                                       \
-    } while (0)
-
 static nt_status make_model(job *j, const char *text)
 {
-    static const nt_section *const sections[] = {&nt_model_section, &nt_loss_section, &nt_optim_section,
-                                                 NULL};
-    const nt_sample_spec spec = {.x_dtype = NT_F32,
-                                 .x = nt_shape_of(3, (int64_t)2, (int64_t)6, (int64_t)6),
-                                 .target = NT_TARGET_CLASS,
-                                 .n_classes = CLASSES,
-                                 .input = {.scale = 1}};
-    *j = (job){0};
-    NT_TRY(nt_config_parse(&j->config, "c.ini", text, strlen(text), NULL, 0, sections));
-    NT_TRY(nt_model_create(&j->model, j->config, &spec));
-    return NT_OK;
+    return job_make_model(j, text, nt_shape_of(3, (int64_t)2, (int64_t)6, (int64_t)6), CLASSES);
 }
 
 static void open_job(job *j, const char *text, const char *backend)
 {
-    const nt_backend_options options = {.threads = 1};
     MUST(make_model(j, text));
-    MUST(nt_backend_create(&j->backend, backend, &options));
-    MUST(nt_tuning_create(&j->tuning, false));
-    const nt_net_options net_options = {
-        .seed = 3, .tuning = j->tuning, .optim = nt_config_section(j->config, &nt_optim_section)};
-    MUST(nt_net_create(&j->net, j->model, j->backend, &net_options));
-    MUST(nt_net_want(j->net, NT_MODE_TRAIN, N));
-    MUST(nt_net_build(j->net));
-}
-
-static void close_job(job *j)
-{
-    nt_net_destroy(j->net);
-    if (j->tuning) nt_tuning_destroy(j->tuning);
-    nt_backend_destroy(j->backend);
-    nt_model_destroy(j->model);
-    if (j->config) nt_config_destroy(j->config);
+    job_build(j, backend, N);
 }
 
 /* One step, bucket by bucket or with a verdict first. */
@@ -148,8 +105,8 @@ static void check_frozen(const char *backend, const char *optimizer, const char 
             fail_msg("%s %s on %s (%s)", names[i], moves[i] ? "did not move" : "moved", backend, optimizer);
         if (moves[i]) assert_true(same(&after, &open));
     }
-    close_job(&a);
-    close_job(&b);
+    job_close(&a);
+    job_close(&b);
 }
 
 static void frozen_layers_stay(void **state)
@@ -189,7 +146,7 @@ static void backward_stops(void **state)
     MUST(nt_net_read(j.net, slot_of(&j, "conv1.weight"), NT_ARRAY_GRAD, g.value));
     for (int i = 0; i < 4096; i++)
         assert_true(g.value[i] == 0);
-    close_job(&j);
+    job_close(&j);
 }
 
 /* w - lr f g - lr f d wd w, against factors of one. */
@@ -224,9 +181,9 @@ static void factors(void **state)
                             fabs((double)d.value[k] - shrunk) <= 5e-7);
             }
         }
-        close_job(&plain);
-        close_job(&fast);
-        close_job(&decayed);
+        job_close(&plain);
+        job_close(&fast);
+        job_close(&decayed);
     }
 }
 
@@ -253,11 +210,11 @@ static void blocks_hand_on(void **state)
     assert_true(layer_of(&j, "x.d")->lr_factor == 0.1 && layer_of(&j, "x.d")->decay_factor == 3);
     assert_true(!layer_of(&j, "y.a.c")->frozen && layer_of(&j, "y.a.c")->lr_factor == 1);
     assert_true(layer_of(&j, "fc")->lr_factor == 10 && layer_of(&j, "fc")->decay_factor == 1);
-    close_job(&j);
+    job_close(&j);
     MUST(make_model(&j, "[block inner]\nc = conv2d filters=4 kernel=1\n[model]\nfrozen = x, y.c\n[layers]\n"
                         "x = inner\nxy = inner\ny = inner\nflat = flatten\nfc = linear units=3\n"));
     assert_true(layer_of(&j, "x.c")->frozen && !layer_of(&j, "xy.c")->frozen && layer_of(&j, "y.c")->frozen);
-    close_job(&j);
+    job_close(&j);
 }
 
 static void refuse(const char *text, const char *message)
@@ -267,7 +224,7 @@ static void refuse(const char *text, const char *message)
     if (strncmp(nt_error_last()->message, message, strlen(message)) != 0)
         fail_msg("'%s', not '%s'", nt_error_last()->message, message);
     nt_error_clear();
-    close_job(&j);
+    job_close(&j);
 }
 
 static void mistakes(void **state)

@@ -4,15 +4,11 @@
  *
  * Tolerances. Ways differ by the order of sums in double, which reaches a float through a ratio near 1: one
  * rounding of the weight. The oracle is in double, a step in float has ten operations or so: 1e-6. */
-#include "core/net.h"
+#include "net_job.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 enum { N = 5, F = 37, CLASSES = 3, STEPS = 4 };
 
@@ -20,49 +16,12 @@ enum { N = 5, F = 37, CLASSES = 3, STEPS = 4 };
     "[layer a]\ntype = linear\nunits = 41\nbatchnorm = yes\nactivation = relu\n"                             \
     "[layer b]\ntype = linear\nunits = 3\n"
 
-typedef struct job {
-    nt_config *config;
-    nt_model *model;
-    nt_backend *backend;
-    nt_tuning *tuning;
-    nt_net *net;
-} job;
-
-#define MUST(expr)                                                                                           \
-    do {                                                                                                     \
-        if ((expr) != NT_OK) fail_msg("%s", nt_error_last()->message);                                       \
-    } while (0)
-
 static void open_job(job *j, const char *backend, const char *optimizer)
 {
-    static const nt_section *const sections[] = {&nt_model_section, &nt_loss_section, &nt_optim_section,
-                                                 NULL};
-    const nt_sample_spec spec = {.x_dtype = NT_F32,
-                                 .x = nt_shape_of(1, (int64_t)F),
-                                 .target = NT_TARGET_CLASS,
-                                 .n_classes = CLASSES,
-                                 .input = {.scale = 1}};
-    const nt_backend_options options = {.threads = 1};
     char text[1024];
     snprintf(text, sizeof text, GRAPH "[optimizer]\n%s", optimizer);
-    MUST(nt_config_parse(&j->config, "test", text, strlen(text), NULL, 0, sections));
-    MUST(nt_model_create(&j->model, j->config, &spec));
-    MUST(nt_backend_create(&j->backend, backend, &options));
-    MUST(nt_tuning_create(&j->tuning, false));
-    const nt_net_options net_options = {
-        .seed = 3, .tuning = j->tuning, .optim = nt_config_section(j->config, &nt_optim_section)};
-    MUST(nt_net_create(&j->net, j->model, j->backend, &net_options));
-    MUST(nt_net_want(j->net, NT_MODE_TRAIN, N));
-    MUST(nt_net_build(j->net));
-}
-
-static void close_job(job *j)
-{
-    nt_net_destroy(j->net);
-    nt_tuning_destroy(j->tuning);
-    nt_backend_destroy(j->backend);
-    nt_model_destroy(j->model);
-    nt_config_destroy(j->config);
+    MUST(job_make_model(j, text, nt_shape_of(1, (int64_t)F), CLASSES));
+    job_build(j, backend, N);
 }
 
 static void make_gradients(job *j, int64_t step)
@@ -145,8 +104,8 @@ static void compare_ways(const char *backend, const char *optimizer)
             for (int k = 0; k < NT_MAX_STATES && nt_net_state(a.net, k); k++)
                 memcpy(nt_net_state(b.net, k), nt_net_state(a.net, k), (size_t)nt_net_n_elems(a.net) * 4);
         }
-        close_job(&a);
-        close_job(&b);
+        job_close(&a);
+        job_close(&b);
     }
 }
 
@@ -202,7 +161,7 @@ static void check_first_step(const char *backend, bool is_lamb)
             if (!(fabs((double)got[i] - p[s][i]) <= 1e-6))
                 fail_msg("%s[%lld]: %.9g, not %.9g", slot->name, (long long)i, (double)got[i], p[s][i]);
     }
-    close_job(&j);
+    job_close(&j);
 }
 
 static void as_published(void **state)
@@ -233,7 +192,7 @@ static void fault_93_nothing_moves_without_a_verdict(void **state)
         memset(before, 0, n_bytes);
         assert_memory_equal(before, nt_net_state(j.net, 0), n_bytes);
         free(before);
-        close_job(&j);
+        job_close(&j);
     }
 }
 
