@@ -334,9 +334,11 @@ static void put_caption(const nt_examination *e, const nt_mistake *m, const nt_d
     fprintf(out, "<figcaption>#%lld: ", (long long)m->sample);
     if (e->classes) {
         nt_page_text(out, class_text(dataset, *(const int32_t *)target, name));
-        fprintf(out, " (%.2g %%) taken for ", 100 * m->true_probability);
+        if (e->softmax) fprintf(out, " (%.2g %%)", 100 * m->true_probability);
+        fprintf(out, " taken for ");
         nt_page_text(out, class_text(dataset, (int64_t)m->class_, name));
-        fprintf(out, " (%.3g %%)</figcaption>", 100 * m->probability);
+        if (e->softmax) fprintf(out, " (%.3g %%)", 100 * m->probability);
+        fprintf(out, "</figcaption>");
         return;
     }
     int64_t n = e->n_outputs < NT_WORST_VALUES ? e->n_outputs : NT_WORST_VALUES;
@@ -383,10 +385,11 @@ static nt_status put_scatter(const nt_examination *e, FILE *out)
     double *x = malloc(2 * NT_SCATTER * sizeof *x), *y = x + NT_SCATTER;
     NT_CHECK_ALLOC(x, 2 * NT_SCATTER * sizeof *x);
     const int64_t stride = (e->n_samples + NT_SCATTER - 1) / NT_SCATTER;
-    const int64_t n = (e->n_samples + stride - 1) / stride;
-    for (int64_t i = 0; i < n; i++) {
-        x[i] = e->scatter[i][0];
-        y[i] = e->scatter[i][1];
+    int64_t n = 0;
+    for (int64_t i = 0; i < (e->n_samples + stride - 1) / stride; i++) {
+        x[n] = e->scatter[i][0];
+        y[n] = e->scatter[i][1];
+        n += isfinite(x[n]) && isfinite(y[n]);
     }
     nt_curve curve = {.name = "samples", .x = x, .y = y, .n = n, .dots = true};
     fprintf(out, "<div class=\"charts\">");

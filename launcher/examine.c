@@ -31,6 +31,7 @@ nt_status nt_examination_create(nt_examination **out, const nt_model *model, int
     e->classes = model->spec.target == NT_TARGET_CLASS;
     const char *loss = nt_loss_of_model(model);
     e->logistic = loss && strcmp(loss, "bce") == 0;
+    e->softmax = loss && strcmp(loss, "cross_entropy") == 0;
     e->confusion.n_classes = e->n_outputs;
     for (int i = 0; i < NT_WORST; i++)
         e->worst[i] = (nt_mistake){.sample = -1, .error = -1};

@@ -21,6 +21,7 @@ typedef struct nt_mistake {
 typedef struct nt_examination {
     bool classes;               /* else values */
     bool logistic;              /* values are logistic(outputs): bce */
+    bool softmax;               /* classes: outputs of cross_entropy, so that probabilities mean something */
     int64_t n_outputs;          /* of a sample */
     int64_t n_samples;          /* of the whole set */
     nt_confusion confusion;     /* count NULL: values, or more than 1000 classes */

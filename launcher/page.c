@@ -195,7 +195,7 @@ void nt_page_chart(FILE *out, const char *title, const char *x_name, const nt_cu
     }
     if (x.low > x.high) return;
     settle(&x, false);
-    settle(&y, true);
+    settle(&y, !curves[0].dots);
     fprintf(out, "<figure><h3>");
     nt_page_text(out, title);
     fprintf(out, "</h3><svg viewBox=\"0 0 %g %g\" role=\"img\">", WIDTH, HEIGHT);

@@ -17,9 +17,9 @@ void nt_page_text(FILE *out, const char *text);
 
 typedef struct nt_curve {
     const char *name;
-    const double *x, *y; /* (n); x ascending */
+    const double *x, *y; /* (n), finite; x ascending where it is a line */
     int64_t n;
-    bool dots; /* points, not a line */
+    bool dots; /* points, not a line: both axes are linear then */
 } nt_curve;
 
 /* A chart of up to 4 curves; those without points are left out, and a chart without any is not drawn. Long

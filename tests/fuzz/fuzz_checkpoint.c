@@ -1,13 +1,15 @@
 /* The checkpoint reader, beyond what libhdf5 checks itself: files made by libhdf5 whose attributes have the
  * wrong type, value or length, and whose arrays have odd names and shapes. (Bytes of real checkpoints are
- * flipped in tests/unit/test_checkpoint_faults.c.) Two bytes choose what is odd; texts come from the rest,
- * cut at NUL. What is written as a whole must read back; whatever else is in a file, reading ends well. */
+ * flipped in tests/unit/test_checkpoint_faults.c.) The first byte chooses between a whole checkpoint with the
+ * input's texts and numbers and one of odd parts; texts end at NUL. Whatever is in a file, reading ends well.
+ */
 #include "fuzz.h"
 
 #include "core/backend.h"
 #include "core/checkpoint_private.h"
 #include "launcher/options.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,9 +54,11 @@ static void write_whole(const char *path, input *in)
     nt_array item[2] = {{.name = "params/a.weight", .shape = nt_shape_of(1, (int64_t)3)},
                         {.name = "state0/a.weight", .shape = nt_shape_of(1, (int64_t)3)}};
     nt_arrays arrays = {2, item, &first, get_value, NULL};
-    nt_checkpoint_meta meta = {
-        .position = {
-            .step = take_int(in), .epoch = take_int(in), .batch = take_int(in), .best_step = take_int(in)}};
+    nt_checkpoint_meta meta = {0};
+    meta.position.step = take_int(in);
+    meta.position.epoch = take_int(in);
+    meta.position.batch = take_int(in);
+    meta.position.best_step = take_int(in);
     meta.config_text = take_text(in);
     meta.tuning_text = take_text(in);
     meta.backend = take_text(in);

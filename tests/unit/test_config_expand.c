@@ -236,6 +236,7 @@ static void mistakes(void **state)
             "m.ini:2:22: '7' is not key=value (lists have no blanks here: 1,7)");
     refuses("[layers]\na = conv2d kernel=1 kernel=2\n", "key 'kernel' again in the same line");
     refuses("[layers]\na = conv2d [[kernel=1\n", "m.ini:2:12: '[[kernel' is no key");
+    refuses("[layers]\na = conv2d ker[nel=1\n", "m.ini:2:12: 'ker[nel' is no key");
     refuses("[layers]\na = conv2d kernel=#1\n", "m.ini:2:19: '#1' cannot be a value in a file");
     refuses("[layers]\na = tanh\na = relu\n", "m.ini:3:1: layer a again; the first is at m.ini:2:1");
     refuses("[layers]\na. = tanh\n[layer a.]\ntype = tanh\n", "[layer a.] again");
