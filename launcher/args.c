@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_FLAGS 32
+#define MAX_FLAGS 32 /* bits of nt_args.given */
 
 /* `section.key=`: letters, digits, '_', '-' and '.', at least one '.', then '='. */
 static bool is_override(const char *word)
@@ -27,7 +27,7 @@ static nt_status take_flag(const nt_flag *flag, const char *text)
     return NT_OK;
 }
 
-static nt_status take_flags(int argc, char **argv, const nt_syntax *syntax)
+static nt_status take_flags(nt_args *args, int argc, char **argv, const nt_syntax *syntax)
 {
     const nt_flag *flags = syntax->flags;
     const int n_flags = syntax->n_flags;
@@ -44,6 +44,7 @@ static nt_status take_flags(int argc, char **argv, const nt_syntax *syntax)
         NT_CHECK(found != ':', NT_ERR_USAGE, "'%s' wants a value; usage: %s", word, syntax->usage);
         NT_CHECK(found != '?', NT_ERR_USAGE, "there is no option '%s' here; usage: %s", word, syntax->usage);
         NT_TRY(take_flag(&flags[found - 1], optarg));
+        args->given |= 1u << (found - 1);
     }
     return NT_OK;
 }
@@ -52,7 +53,7 @@ nt_status nt_args_parse(nt_args *args, int argc, char **argv, const nt_syntax *s
 {
     const char *usage = syntax->usage;
     *args = (nt_args){0};
-    NT_TRY(take_flags(argc, argv, syntax));
+    NT_TRY(take_flags(args, argc, argv, syntax));
     size_t n_bytes = (size_t)(argc - optind + 1) * sizeof *args->word;
     args->word = malloc(n_bytes);
     args->override = malloc(n_bytes);

@@ -25,6 +25,7 @@ typedef struct nt_args {
     int n_words;
     const char **override;
     int n_overrides;
+    uint32_t given; /* bit i: flag i of the syntax was there */
 } nt_args;
 
 /* What a command takes. */

@@ -56,17 +56,40 @@ static nt_status find_importer(const char *name, const nt_importer **out)
     return NT_OK;
 }
 
+/* Whether a usage line has this flag. */
+static bool takes(const char *usage, const char *flag)
+{
+    char word[64];
+    snprintf(word, sizeof word, "--%s", flag);
+    for (const char *at = usage; (at = strstr(at, word)); at++)
+        if (!strchr("abcdefghijklmnopqrstuvwxyz-", at[strlen(word)])) return true;
+    return false;
+}
+
+/* A flag of another format would be passed over without a word. */
+static nt_status check_flags(const nt_args *args, const nt_flag *flags, const nt_importer *importer)
+{
+    for (int i = 0; args->given >> i; i++)
+        NT_CHECK(!(args->given >> i & 1) || takes(USAGE, flags[i].name) ||
+                     takes(importer->usage, flags[i].name),
+                 NT_ERR_USAGE, "--%s is not for %s; usage: nntrain import %s %s OUT.h5", flags[i].name,
+                 importer->name, importer->name, importer->usage);
+    return NT_OK;
+}
+
 /* What the flags' own types do not check. */
 typedef struct raw_flags {
     const char *shape, *scale, *size, *test_fraction;
     int64_t deflate;
 } raw_flags;
 
-static nt_status import_into_file(const nt_args *args, nt_import_args *in, const raw_flags *raw)
+static nt_status import_into_file(const nt_args *args, nt_import_args *in, const raw_flags *raw,
+                                  const nt_flag *flags)
 {
     const nt_importer *importer = NULL;
     NT_CHECK(raw->deflate <= 9, NT_ERR_USAGE, "--deflate is 0 to 9, got %lld", (long long)raw->deflate);
     NT_TRY(find_importer(args->word[0], &importer));
+    NT_TRY(check_flags(args, flags, importer));
     if (raw->shape) NT_TRY(parse_shape(raw->shape, &in->shape));
     NT_CHECK(!raw->scale || nt_text_to_float(raw->scale, &in->scale), NT_ERR_USAGE,
              "--scale wants a number, got '%s'", raw->scale);
@@ -101,7 +124,7 @@ static nt_status import_run(nt_session *session, int argc, char **argv)
         {"crop", NT_FLAG_BOOL, &in.crop, "images: with --size, cut out the middle instead of squeezing"},
         {"channels", NT_FLAG_INT, &in.channels, "images: 1 or 3; default: 1 if all are grey, else 3"},
         {"test-fraction", NT_FLAG_STRING, &raw.test_fraction,
-         "images: part that is taken for testing, by name; text: the end of it, default 0.1"},
+         "part that is taken for testing; images: by name; csv: anywhere; text: the end, default 0.1"},
         {"skip-bad", NT_FLAG_BOOL, &in.skip_bad, "images: leave damaged files out"},
         {"ignore-exif", NT_FLAG_BOOL, &in.ignore_exif, "images: do not turn them upright"},
         {"follow-links", NT_FLAG_BOOL, &in.follow_links, "images: also links that lead out of the folder"},
@@ -112,7 +135,7 @@ static nt_status import_run(nt_session *session, int argc, char **argv)
     const nt_syntax syntax = {USAGE, 3, MAX_INPUTS, false, flags, NT_N_ELEMS(flags)};
     NT_TRY(nt_session_begin(session, argc, argv, &syntax));
     nt_status status = NT_OK;
-    if (nt_session_is_root(session)) status = import_into_file(&session->args, &in, &raw);
+    if (nt_session_is_root(session)) status = import_into_file(&session->args, &in, &raw, flags);
     return nt_session_agree(session, status);
 }
 

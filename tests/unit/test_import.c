@@ -227,18 +227,101 @@ static void test_csv_mistakes(void **state)
 {
     (void)state;
     const nt_import_args none = {0};
-    expect_failure(import_csv("1,2,x\n", none), NT_ERR_DATA,
-                   "line 1, column 3: 'x' is not a number; if the first line");
-    expect_failure(import_csv("1,2,0\n1,,0\n", none), NT_ERR_DATA, "line 2, column 2");
+    expect_failure(import_csv("1,x,2\n", none), NT_ERR_DATA,
+                   "line 1, column 2: 'x' is not a number; if the first line");
+    expect_failure(import_csv("1,2,x\n", (nt_import_args){.n_targets = 1}), NT_ERR_DATA,
+                   "line 1, column 3: 'x' is not a number");
+    expect_failure(import_csv("1,2,0\n1,,0\n", none), NT_ERR_DATA, "line 2, column 2 is empty");
     expect_failure(import_csv("1,2,0\n1,0\n", none), NT_ERR_DATA, "line 2 has 2 columns");
     expect_failure(import_csv("1,2,0.5\n", none), NT_ERR_DATA, "--targets");
     expect_failure(import_csv("1,2,-1\n", none), NT_ERR_DATA, "label -1");
-    expect_failure(import_csv("", none), NT_ERR_DATA, "has 0 rows");
+    expect_failure(import_csv("", none), NT_ERR_DATA, "has no rows");
     expect_failure(import_csv("1,0\n", (nt_import_args){.test_rows = 1}), NT_ERR_DATA,
                    "leave none to train on");
     expect_failure(import_csv("1,2,0\n", (nt_import_args){.shape = nt_shape_of(1, (int64_t)3)}), NT_ERR_USAGE,
                    "--shape 3");
     expect_failure(import_csv("1,nan,0\n", none), NT_ERR_DATA, "'nan' is not a number");
+}
+
+/* As a spreadsheet or R writes it: a byte order mark, quotes, names of classes. */
+static void test_csv_words(void **state)
+{
+    (void)state;
+    float x[3];
+    int32_t label[3];
+    const char *text =
+        "\xEF\xBB\xBF\"size\",\"kind\"\n\"1.5\",\"setosa\"\n2.5,virginica\n\n3.5, setosa\n4.5;oak \n";
+    assert_int_equal(import_csv(text, (nt_import_args){.header = true, .test_rows = 1}), NT_OK);
+    read_back("/train/data", NT_F32, 3, x);
+    read_back("/train/label", NT_I32, 3, label);
+    assert_memory_equal(x, ((float[]){1.5f, 2.5f, 3.5f}), sizeof x);
+    assert_memory_equal(label, ((int32_t[]){1, 2, 1}), sizeof label); /* oak, setosa, virginica */
+    read_back("/test/label", NT_I32, 1, label);
+    assert_int_equal(label[0], 0);
+    assert_int_equal(import_csv("\xEF\xBB\xBFred,1.5\nblue,2.5\n", (nt_import_args){.label_first = true}),
+                     NT_OK);
+    read_back("/train/label", NT_I32, 2, label);
+    assert_true(label[0] == 1 && label[1] == 0);
+}
+
+static void test_csv_words_mistakes(void **state)
+{
+    (void)state;
+    const nt_import_args none = {0};
+    char text[300] = "1,";
+    expect_failure(import_csv("1,a\n2,b\n3,7\n", none), NT_ERR_DATA,
+                   "line 3: the class is a number, in the lines before it is a word");
+    expect_failure(import_csv("1,7\n2,b\n", none), NT_ERR_DATA,
+                   "line 2: the class is a word, in the lines before it is a number");
+    expect_failure(import_csv("1,a\n2,\n", none), NT_ERR_DATA, "line 2, column 2 is empty");
+    expect_failure(import_csv("1,\xFF\n", none), NT_ERR_DATA,
+                   "line 1, column 2: the class's name is not UTF-8");
+    memset(text + 2, 'w', 201);
+    expect_failure(import_csv(text, none), NT_ERR_DATA, "longer than 200 bytes");
+}
+
+static int n_rows_of(const char *set_name)
+{
+    nt_h5 *file;
+    nt_h5_set *set;
+    assert_int_equal(nt_h5_open(&file, path_of("out.h5")), NT_OK);
+    assert_int_equal(nt_h5_set_open(&set, file, set_name, 1 << 24), NT_OK);
+    int n = (int)nt_h5_set_info(set)->shape.dim[0];
+    nt_h5_set_close(set);
+    nt_h5_close(file);
+    return n;
+}
+
+/* Every row goes into one part; about the fraction goes to the test part, and from everywhere. */
+static void test_csv_fraction(void **state)
+{
+    (void)state;
+    enum { N = 1000 };
+    static char text[N * 16];
+    float x[N];
+    bool seen[N] = {false};
+    int n_late = 0;
+    size_t length = 0;
+    for (int i = 0; i < N; i++)
+        length += (size_t)sprintf(text + length, "%d.5,%d\n", i, i % 3);
+    assert_int_equal(import_csv(text, (nt_import_args){.test_fraction = 0.2}), NT_OK);
+    const int n[2] = {n_rows_of("/train/data"), n_rows_of("/test/data")};
+    assert_int_equal(n[0] + n[1], N);
+    assert_in_range(n[1], 160, 240); /* 200, standard deviation 13 */
+    for (int part = 0; part < 2; part++) {
+        read_back(part ? "/test/data" : "/train/data", NT_F32, n[part], x);
+        for (int i = 0; i < n[part]; i++) {
+            assert_false(seen[(int)x[i]]);
+            seen[(int)x[i]] = true;
+            n_late += part && x[i] > N / 2;
+        }
+    }
+    assert_in_range(n_late, n[1] / 2 - 30, n[1] / 2 + 30); /* standard deviation 7 */
+    const nt_import_args both = {.test_fraction = 0.2, .test_rows = 3}, few = {.test_fraction = 1e-9},
+                         most = {.test_fraction = 0.999999};
+    expect_failure(import_csv(text, both), NT_ERR_USAGE, "exclude each other");
+    expect_failure(import_csv("1,0\n2,1\n", few), NT_ERR_DATA, "takes none of the 2 rows");
+    expect_failure(import_csv("1,0\n", most), NT_ERR_DATA, "leave none");
 }
 
 /* What float32 cannot hold would be an infinity in the file, which no command would then read. */
@@ -292,6 +375,9 @@ int main(void)
         cmocka_unit_test(test_csv_classes),
         cmocka_unit_test(test_csv_targets_first),
         cmocka_unit_test(test_csv_mistakes),
+        cmocka_unit_test(test_csv_words),
+        cmocka_unit_test(test_csv_words_mistakes),
+        cmocka_unit_test(test_csv_fraction),
         cmocka_unit_test(test_csv_values_beyond_float32),
         cmocka_unit_test(test_existing_output_is_kept),
     };
