@@ -172,7 +172,8 @@ uint64_t nt_config_hash(const nt_config *config);
  * ...", into `text`; returns the number of fatal ones. */
 int nt_config_diff(const nt_config *before, const nt_config *after, char *text, size_t n_bytes);
 
-/* Prints a section's table for `nntrain help config`. */
+/* Prints a section's table for `nntrain help config`, or one key of it. */
 void nt_section_print_help(const nt_section *section, FILE *out);
+void nt_option_print_help(const nt_option *option, FILE *out);
 
 #endif

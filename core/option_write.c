@@ -135,7 +135,7 @@ static void write_type(const nt_option *option, FILE *out)
     if (option->flags & NT_OPTION_AUTO) fputs(" | auto", out);
 }
 
-static void print_option(const nt_option *option, FILE *out)
+void nt_option_print_help(const nt_option *option, FILE *out)
 {
     char range[NT_RANGE_TEXT_BYTES];
     bool required = option->flags & NT_OPTION_REQUIRED;
@@ -151,5 +151,5 @@ void nt_section_print_help(const nt_section *section, FILE *out)
 {
     fprintf(out, "[%s]  %s\n", section->name, section->help ? section->help : "");
     for (int i = 0; i < section->n_options; i++)
-        print_option(&section->options[i], out);
+        nt_option_print_help(&section->options[i], out);
 }

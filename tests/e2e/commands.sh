@@ -14,6 +14,17 @@ expect 0 nntrain help layers
 says 'conv2d'
 expect 0 nntrain help conv2d
 says 'kernel'
+expect 0 nntrain help optimizer
+says '^  momentum = 0'
+expect 0 nntrain help lr_per
+says '^.optimizer.'
+does_not_say 'momentum'
+expect 0 nntrain help data.scale
+says '^.data.'
+expect 0 nntrain help csv
+says 'import csv .*--header'
+expect 2 nntrain help optimiser
+says "did you mean 'optimizer'"
 for command in train check eval predict import inspect export bench help version; do
     expect 0 nntrain $command --help
     says "nntrain \\(-*$command\\|\\[train\\]\\|cfg.ini\\)"
@@ -88,6 +99,9 @@ expect 73 nntrain import csv rows.csv rows.h5
 expect 0 nntrain import csv rows.csv rows.h5 --force
 expect 2 nntrain import cvs rows.csv x.h5
 says "did you mean 'csv'"
+expect 2 nntrain import csv --size 8x8 rows.csv x.h5
+says '^nntrain: .*--size is not for csv; usage: .*--header'
+[ ! -e x.h5 ] || fail "a flag of another format was passed over"
 expect 0 nntrain inspect "run/checkpoints/$(cat run/checkpoints/latest)"
 says 'conv.weight'
 
