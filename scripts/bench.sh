@@ -7,7 +7,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 "$root/scripts/install_deps.sh"
-build release
+build release nntrain
 allow_small_machines
 
 # find_python: sets python to an interpreter that has torch.

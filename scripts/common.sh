@@ -32,17 +32,20 @@ apt_install() {
         "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
-# build PRESET: configures, builds what has changed, sets build_dir.
+# build PRESET [TARGET...]: configures, builds what has changed (everything, with the tests, where no target is named), sets
+# build_dir.
 build() {
-    local preset=$1 log
+    local preset=$1 log options=()
+    shift
+    [ $# -gt 0 ] || options=(-DNNTRAIN_TESTS=ON)
     build_dir=$root/build-$preset
     [ "$preset" = release ] && build_dir=$root/build
     log=$(mktemp)
-    if ! (cd "$root" && cmake --preset "$preset" >"$log" 2>&1); then
+    if ! (cd "$root" && cmake --preset "$preset" "${options[@]}" >"$log" 2>&1); then
         cat "$log" >&2
         rm -f "$log"
         die "cmake could not configure; is everything installed? See scripts/install_deps.sh"
     fi
     rm -f "$log"
-    ninja -C "$build_dir" >&2
+    ninja -C "$build_dir" "$@" >&2
 }

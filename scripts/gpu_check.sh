@@ -95,7 +95,7 @@ describe_machine() {
 build_all() {
     section "Build"
     [ $emulate$build = noyes ] && "$root/scripts/install_deps.sh" --tests
-    local options=(-DCMAKE_BUILD_TYPE=Release)
+    local options=(-DCMAKE_BUILD_TYPE=Release -DNNTRAIN_TESTS=ON)
     [ $emulate = yes ] || options+=(-DNNTRAIN_CUDA=ON)
     if [ $build = yes ]; then
         check "configure" cmake -S "$root" -B "$build_dir" -G Ninja "${options[@]}"

@@ -6,7 +6,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 "$root/scripts/install_deps.sh"
-build release
+build release nntrain
 allow_small_machines
 cd "$root"
 rm -rf runs/quickstart
