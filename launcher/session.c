@@ -121,10 +121,11 @@ typedef struct fingerprint {
 static nt_status hash_row(nt_dataset *ds, int64_t row, uint64_t *hash)
 {
     const size_t x_bytes = nt_dataset_x_bytes(ds), target_bytes = nt_dataset_target_bytes(ds);
-    char *values = calloc(1, x_bytes + target_bytes + 1);
-    NT_CHECK_ALLOC(values, x_bytes + target_bytes);
-    nt_status status = nt_dataset_read(ds, &row, 1, values, target_bytes > 0 ? values + x_bytes : NULL);
-    *hash = XXH3_64bits(values, x_bytes + target_bytes);
+    const size_t target_at = (x_bytes + 7) / 8 * 8; /* aligned: samples of bytes may end anywhere */
+    char *values = calloc(1, target_at + target_bytes + 1);
+    NT_CHECK_ALLOC(values, target_at + target_bytes);
+    nt_status status = nt_dataset_read(ds, &row, 1, values, target_bytes > 0 ? values + target_at : NULL);
+    *hash = XXH3_64bits(values, target_at + target_bytes);
     free(values);
     NT_TRY(status);
     return NT_OK;

@@ -261,11 +261,12 @@ static void check_statistics_by_hand(nt_comm *comm, const char *backend, int pie
 {
     toy_options options = {.backend = backend, .sync = true, .pieces = pieces, .nan_sample = -1};
     int64_t first, n = toy_batch(step, &first);
+    const float *x = &reference.x[0][0]; /* (samples, TOY_ELEMS) in one piece */
     double mean = 0, var = 0, loss;
     for (int64_t i = first * TOY_ELEMS; i < (first + n) * TOY_ELEMS; i++)
-        mean += (double)reference.x[0][i] / (double)(n * TOY_ELEMS);
+        mean += (double)x[i] / (double)(n * TOY_ELEMS);
     for (int64_t i = first * TOY_ELEMS; i < (first + n) * TOY_ELEMS; i++)
-        var += pow((double)reference.x[0][i] - mean, 2) / (double)(n * TOY_ELEMS - 1);
+        var += pow((double)x[i] - mean, 2) / (double)(n * TOY_ELEMS - 1);
     for (int sync = 0; sync < 2; sync++) {
         nt_step_result result;
         float got[2];
