@@ -1,17 +1,23 @@
-/* input: uint8 or float32 samples to normalised floats, plain: y = x (scale inv_std) - mean inv_std. */
+/* input: uint8 or float32 samples to normalised floats, plain: y = x (scale inv_std) - mean inv_std. In
+ * float, where the two terms are not so large that their difference loses digits; else in double. */
 #include "core/backends/cpu/cpu.h"
 
 #include "core/fallback.h"
 #include "core/layers/input.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 /* Shortest run of elements of one channel for which a vector loop pays. */
 enum { WORTH_A_LOOP = 16 };
 
+/* Terms up to this, of differences of order 1, cost float32 five of its 24 bits. */
+static const double MOST_CANCELLED = 32;
+
 typedef struct input {
     int64_t channels, inner; /* y is (N, channels, inner) */
-    float scale[NT_MAX_CHANNELS], shift[NT_MAX_CHANNELS];
+    double scale[NT_MAX_CHANNELS], shift[NT_MAX_CHANNELS];
+    bool cancels; /* some channel's terms are larger than that */
 } input;
 
 static nt_status input_create(nt_op *op)
@@ -28,8 +34,9 @@ static nt_status input_create(nt_op *op)
     in->inner = nt_shape_elems(op->y.shape) / op->y.shape.dim[0] / in->channels;
     for (int64_t c = 0; c < in->channels; c++) {
         double mean = o->n_channels ? o->mean[c] : 0, inv_std = o->n_channels ? o->inv_std[c] : 1;
-        in->scale[c] = (float)(o->scale * inv_std);
-        in->shift[c] = (float)(-mean * inv_std);
+        in->scale[c] = o->scale * inv_std;
+        in->shift[c] = -mean * inv_std;
+        in->cancels = in->cancels || fabs(in->shift[c]) > MOST_CANCELLED;
     }
     op->flags = 0;
     return NT_OK;
@@ -42,9 +49,10 @@ static void input_destroy(nt_op *op)
 }
 
 /* Elements [0, n) of one channel. */
-static void convert(const nt_op *op, int64_t at, float scale, float shift, int64_t n)
+static void convert(const nt_op *op, int64_t at, double exact_scale, double exact_shift, int64_t n)
 {
     const nt_vec_ops *vec = nt_cpu_of(op)->vec;
+    const float scale = (float)exact_scale, shift = (float)exact_shift;
     float *y = (float *)op->y.data + at;
     if (op->x[0].dtype == NT_U8)
         vec->affine_u8(y, (const uint8_t *)op->x[0].data + at, scale, shift, n);
@@ -52,8 +60,8 @@ static void convert(const nt_op *op, int64_t at, float scale, float shift, int64
         vec->affine(y, (const float *)op->x[0].data + at, scale, shift, n);
 }
 
-/* Samples whose channels are so short that a loop over them is the better one. */
-static void convert_short(const nt_op *op, const input *in, int64_t n)
+/* In double; and for samples whose channels are so short that a loop over them is the better one. */
+static void convert_in_double(const nt_op *op, const input *in, int64_t n)
 {
     const uint8_t *bytes = op->x[0].data;
     const float *floats = op->x[0].data;
@@ -61,8 +69,8 @@ static void convert_short(const nt_op *op, const input *in, int64_t n)
     float *y = op->y.data;
     for (int64_t i = 0; i < n * in->channels; i++)
         for (int64_t j = i * in->inner; j < (i + 1) * in->inner; j++)
-            y[j] = (is_u8 ? (float)bytes[j] : floats[j]) * in->scale[i % in->channels] +
-                   in->shift[i % in->channels];
+            y[j] = (float)((is_u8 ? bytes[j] : (double)floats[j]) * in->scale[i % in->channels] +
+                           in->shift[i % in->channels]);
 }
 
 /* Row i: one channel of one sample. */
@@ -78,12 +86,12 @@ static nt_status input_forward(nt_op *op, const nt_pass *pass)
     (void)pass;
     const input *in = op->state;
     int64_t n = op->y.shape.dim[0], rows = n * in->channels;
-    if (in->channels == 1) {
-        convert(op, 0, in->scale[0], in->shift[0], nt_shape_elems(op->y.shape));
+    if (in->cancels || (in->channels > 1 && in->inner < WORTH_A_LOOP)) {
+        convert_in_double(op, in, n);
         return NT_OK;
     }
-    if (in->inner < WORTH_A_LOOP) {
-        convert_short(op, in, n);
+    if (in->channels == 1) {
+        convert(op, 0, in->scale[0], in->shift[0], nt_shape_elems(op->y.shape));
         return NT_OK;
     }
     nt_cpu_each(nt_cpu_of(op), rows, rows * in->inner, convert_row, op);
