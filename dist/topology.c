@@ -13,6 +13,7 @@
 #include "dist/topology.h"
 
 #include "core/log.h"
+#include "dist/machine.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -36,16 +37,6 @@ typedef struct core {
     cpu_set_t cpus;
 } core;
 
-/* First line of a small file into text; false if there is none. */
-static bool read_line(const char *path, char *text, int cap)
-{
-    FILE *file = fopen(path, "re");
-    if (!file) return false;
-    bool ok = fgets(text, cap, file) != NULL;
-    fclose(file);
-    return ok;
-}
-
 static bool is_mpi_launcher(const char *name)
 {
     static const char *const names[] = {"mpirun",  "mpiexec", "orterun", "orted",
@@ -60,7 +51,7 @@ static bool read_process(pid_t pid, char name[32], pid_t *parent)
 {
     char path[64], text[512];
     snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    if (!read_line(path, text, sizeof text)) return false;
+    if (!nt_machine_line(path, text, sizeof text)) return false;
     char *open = strchr(text, '('), *close = strrchr(text, ')');
     if (!open || !close || close < open) return false;
     *close = '\0';
@@ -168,30 +159,6 @@ static bool find_places(const nt_comm *comm, places *out)
     return true;
 }
 
-/* The lowest hardware thread of `cpu`'s core that is in the set, from sysfs; the cpu itself if unknown. The
- * file says "0,32" or "0-1". */
-static int first_sibling(int cpu, const cpu_set_t *set)
-{
-    char path[96], text[256];
-    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", cpu);
-    if (!read_line(path, text, sizeof text)) return cpu;
-    for (char *at = text; *at >= '0' && *at <= '9';) {
-        long low = strtol(at, &at, 10), high = low;
-        if (*at == '-') high = strtol(at + 1, &at, 10);
-        for (long c = low; c <= high && c < cpu; c++)
-            if (CPU_ISSET((size_t)c, set)) return (int)c;
-        if (*at == ',') at++;
-    }
-    return cpu;
-}
-
-static int socket_of(int cpu)
-{
-    char path[96], text[32];
-    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/physical_package_id", cpu);
-    return read_line(path, text, sizeof text) ? atoi(text) : 0;
-}
-
 static int compare_cores(const void *a, const void *b)
 {
     const core *x = a, *y = b;
@@ -207,10 +174,10 @@ static nt_status list_cores(const cpu_set_t *set, core **out, int *n_cores)
     int n = 0, index_of[MAX_CPUS];
     for (int cpu = 0; cpu < MAX_CPUS; cpu++) {
         if (!CPU_ISSET((size_t)cpu, set)) continue;
-        int first = first_sibling(cpu, set);
+        int first = nt_machine_first_sibling("", cpu, set);
         if (first == cpu) {
             index_of[cpu] = n;
-            cores[n++] = (core){.socket = socket_of(cpu), .first = cpu};
+            cores[n++] = (core){.socket = nt_machine_socket("", cpu), .first = cpu};
         }
         CPU_SET((size_t)cpu, &cores[index_of[first]].cpus);
     }
@@ -218,21 +185,6 @@ static nt_status list_cores(const cpu_set_t *set, core **out, int *n_cores)
     *out = cores;
     *n_cores = n;
     return NT_OK;
-}
-
-/* Cores' worth of time that the control group allows this host's job, rounded up; 0 if there is no quota. */
-static int quota_cores(void)
-{
-    char text[64];
-    long long quota = 0, period = 0;
-    if (read_line("/sys/fs/cgroup/cpu.max", text,
-                  sizeof text)) { /* version 2: "200000 100000", "max 100000" */
-        if (sscanf(text, "%lld %lld", &quota, &period) != 2) return 0;
-    } else {
-        if (read_line("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", text, sizeof text)) quota = atoll(text);
-        if (read_line("/sys/fs/cgroup/cpu/cpu.cfs_period_us", text, sizeof text)) period = atoll(text);
-    }
-    return quota > 0 && period > 0 ? (int)((quota + period - 1) / period) : 0;
 }
 
 int nt_topology_threads(const nt_comm *comm, int wanted)
@@ -248,7 +200,7 @@ int nt_topology_threads(const nt_comm *comm, int wanted)
     }
     free(cores);
     int threads = n_cores / where.n_users;
-    int quota = quota_cores();
+    int quota = nt_machine_quota("");
     if (quota > 0 && threads > quota / comm->local_size) threads = quota / comm->local_size;
     return threads > 1 ? threads : 1;
 }
@@ -279,7 +231,7 @@ static const char *reason_not_to_pin(const places *where)
 {
     if (where->chosen) return "the launcher has chosen this rank's cores";
     if (where->keep_off) return "the launcher was told to bind to nothing";
-    if (quota_cores() > 0) return "a CPU quota is set, so others use the cores too";
+    if (nt_machine_quota("") > 0) return "a CPU quota is set, so others use the cores too";
     return NULL;
 }
 
