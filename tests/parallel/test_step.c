@@ -691,6 +691,7 @@ static void test_shards_scatter_and_gather(nt_comm *comm)
     EXPECT_OK(comm, nt_shard_open(buckets));
     const bool root = comm->rank == 0 && comm->size > 1;
     const int64_t n = nt_net_whole_elems(job.net);
+    EXPECT(comm, root == (nt_net_whole_state(job.net, 0) != NULL), "who has memory for the whole state");
     for (int i = 0; root && i < 2; i++)
         for (int64_t k = 0; k < n; k++)
             nt_net_whole_state(job.net, i)[k] = (float)(k + i * n + 1);
@@ -722,6 +723,36 @@ static void fault_93_nan_in_one_shard(nt_comm *comm)
     toy_destroy(&job);
 }
 
+/* What a rank does not sum is its own gradient, not the job's: only the sums that it has count. */
+static void fault_93_only_sums_are_blamed(nt_comm *comm)
+{
+    toy_options options = {.backend = "ref", .zero = true, .pieces = 1, .nan_sample = -1, .bucket_mb = 0.001};
+    EXPECT_OK(comm, toy_create(&job, comm, &options));
+    nt_buckets *buckets = (nt_buckets *)nt_stepper_buckets(job.stepper);
+    float *grads = nt_net_grads(job.net);
+    const int64_t n = nt_net_n_elems(job.net);
+    const char *name;
+    for (int64_t i = 0; i < n; i++)
+        grads[i] = comm->size > 1 ? NAN : 1;
+    for (int i = 0; i < nt_buckets_count(buckets) && comm->size > 1; i++) {
+        const nt_span own = nt_buckets_own(buckets, i);
+        for (int64_t k = own.begin; k < own.end; k++)
+            grads[k] = 1;
+    }
+    EXPECT_OK(comm, nt_buckets_blame(buckets, &name));
+    EXPECT(comm, !name, "%s is blamed for what others sum", name);
+    for (int s = 0; s < nt_net_n_slots(job.net); s++) {
+        const nt_slot *slot = nt_net_get_slot(job.net, s);
+        float *last = &grads[slot->offset + slot->n_elems - 1], kept = *last;
+        *last = NAN;
+        EXPECT_OK(comm, nt_buckets_blame(buckets, &name));
+        EXPECT(comm, name && strcmp(name, slot->name) == 0, "%s instead of %s", name ? name : "nobody",
+               slot->name);
+        *last = kept;
+    }
+    toy_destroy(&job);
+}
+
 int main(void)
 {
     static const parallel_test tests[] = {
@@ -736,6 +767,7 @@ int main(void)
         {"zero_is_the_whole_state", test_zero_is_the_whole_state},
         {"shards_scatter_and_gather", test_shards_scatter_and_gather},
         {"fault_93_nan_in_one_shard", fault_93_nan_in_one_shard},
+        {"fault_93_only_sums_are_blamed", fault_93_only_sums_are_blamed},
         {"batchnorm_replicas_stay_equal", test_batchnorm_replicas_stay_equal},
         {"fault_96_two_runs_end_with_the_same_bits", fault_96_two_runs_end_with_the_same_bits},
         {"buckets_tile_the_arena", test_buckets_tile_the_arena},
