@@ -37,7 +37,7 @@ cat >elsewhere <<END
 exec "$binary" "\$@"
 END
 chmod +x elsewhere
-two() { timeout -k 5 60 mpirun -np 2 "$work/elsewhere" "$@" >"$work/out" 2>"$work/err"; }
+two() { timeout -k 5 $patience mpirun -np 2 "$work/elsewhere" "$@" >"$work/out" 2>"$work/err"; }
 rm -rf run && cp -r original run
 mkdir -p other/run/checkpoints && cp cfg.ini other/
 cp original/checkpoints/step_00000028.h5 other/run/checkpoints/step_00000099.h5

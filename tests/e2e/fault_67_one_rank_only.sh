@@ -9,7 +9,7 @@ cp a/cfg.ini b/cfg.ini
 cp "$source_dir/datasets/digits.h5" a/
 
 two_folders() {
-    timeout -k 5 60 mpirun -np 1 -wdir "$work/a" "$binary" cfg.ini run.epochs=1 : \
+    timeout -k 5 $patience mpirun -np 1 -wdir "$work/a" "$binary" cfg.ini run.epochs=1 : \
         -np 1 -wdir "$work/b" "$binary" cfg.ini run.epochs=1 >out 2>err
 }
 expect 66 two_folders

@@ -11,8 +11,8 @@ small_config cfg.ini 2
 death() {
     local point=$1 rank=$2 got=0 began=$SECONDS
     export NNTRAIN_FAULT="point=$point,kind=$kind,rank=$rank"
-    timeout -k 5 60 mpirun -np 2 "$binary" cfg.ini "run.output=$point.$rank" >"err.$rank" 2>&1 || got=$?
-    [ "$got" != 0 ] && [ $((SECONDS - began)) -le 30 ] && grep -q "fault point $point, rank $rank: $kind" "err.$rank" &&
+    timeout -k 5 $patience mpirun -np 2 "$binary" cfg.ini "run.output=$point.$rank" >"err.$rank" 2>&1 || got=$?
+    [ "$got" != 0 ] && [ $((SECONDS - began)) -le "$(promised 30)" ] && grep -q "fault point $point, rank $rank: $kind" "err.$rank" &&
         return 0
     echo "$point, rank $rank: exit code $got after $((SECONDS - began)) s"
     tail -n 10 "err.$rank"

@@ -15,7 +15,7 @@ same_run whole full
 "$binary" cfg.ini run.output=broken 2>&1 >/dev/null | true
 [ "${PIPESTATUS[0]}" = 0 ] || fail "broken pipe: code ${PIPESTATUS[0]}"
 same_run whole broken
-timeout 60 mpirun -np 2 "$binary" cfg.ini run.output=full_2 >/dev/full 2>&1 || fail "full output of mpirun: code $?"
+timeout $patience mpirun -np 2 "$binary" cfg.ini run.output=full_2 >/dev/full 2>&1 || fail "full output of mpirun: code $?"
 
 # The metrics' disk is full: rows are lost, the run is not. (/dev/full is not a regular file, so a limit does it.)
 for command in "help config" "check cfg.ini" "eval cfg.ini run.output=whole"; do

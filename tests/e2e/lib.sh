@@ -21,11 +21,14 @@ fail() {
 # nntrain ARGS: the program, output in $work/out and $work/err. Leaks are looked for where MPI, which leaks, is not started.
 nntrain() { ASAN_OPTIONS=detect_leaks=1 "$binary" "$@" >"$work/out" 2>"$work/err"; }
 
+# A job that takes longer than this hangs, however busy the machine is.
+patience=300
+
 # ranks N ARGS: the same under mpirun.
 ranks() {
     local n=$1
     shift
-    timeout -k 5 60 mpirun -np "$n" "$binary" "$@" >"$work/out" 2>"$work/err"
+    timeout -k 5 $patience mpirun -np "$n" "$binary" "$@" >"$work/out" 2>"$work/err"
 }
 
 # expect CODE COMMAND...: runs it and compares the exit code.
@@ -36,12 +39,15 @@ expect() {
     [ "$got" = "$wanted" ] || fail "exit code $got instead of $wanted: $*"
 }
 
+# promised S: the S seconds in which something is to happen, times the number of processes that wait for each core.
+promised() { awk -v s="$1" -v cores="$(nproc)" '{ print int(s * ($1 > cores ? 1 + $1 / cores : 1)) }' /proc/loadavg; }
+
 # expect_failure COMMAND...: any exit code but 0, and soon: within the 20 s of the watchdog and 10 more.
 expect_failure() {
     local got=0 began=$SECONDS
     "$@" || got=$?
     [ "$got" != 0 ] || fail "exit code 0: $*"
-    [ $((SECONDS - began)) -le 30 ] || fail "it took $((SECONDS - began)) s (exit code $got): $*"
+    [ $((SECONDS - began)) -le "$(promised 30)" ] || fail "it took $((SECONDS - began)) s (exit code $got): $*"
 }
 
 # says TEXT: stdout or stderr of the last run hold it (basic regular expression).
@@ -107,16 +113,28 @@ same_run() {
     cmp -s "$work/numbers_a" "$work/numbers_b" || fail "metrics of $1 and $2 differ: $(diff "$work/numbers_a" "$work/numbers_b" | head -n 3)"
 }
 
+# close_losses A B TOLERANCE [ROWS]: the losses of the runs A and B at every step, to a relative tolerance; at least ROWS.
+close_losses() {
+    local rows
+    rows=$(($(wc -l <"$1/metrics.csv") - 1))
+    [ $rows -ge "${4:-8}" ] || fail "only $rows rows in $1"
+    [ $rows = $(($(wc -l <"$2/metrics.csv") - 1)) ] || fail "rows of $1 and $2"
+    paste -d, "$1/metrics.csv" "$2/metrics.csv" | awk -F, -v tolerance="$3" '
+        NR > 1 && ($1 != $9 || $3 != $11) { print "another step: " $0; exit 1 }
+        NR > 1 { d = $4 - $12; if (d < 0) d = -d; if (!(d <= tolerance * $4)) { print; exit 1 } }' >"$work/far" ||
+        fail "losses of $1 and $2 differ by more than $3: $(cat "$work/far")"
+}
+
 # latest_is_sound RUN: what `latest` names is a whole checkpoint; fine if there is none yet.
 latest_is_sound() {
     [ -e "$1/checkpoints/latest" ] || return 0
     expect 0 nntrain inspect "$1/checkpoints/$(cat "$1/checkpoints/latest")"
 }
 
-# wait_for CONDITION...: up to 20 s.
+# wait_for CONDITION...: what is sure to come, sooner or later.
 wait_for() {
     local i
-    for i in $(seq 200); do
+    for i in $(seq $((patience * 10))); do
         "$@" && return 0
         sleep 0.1
     done

@@ -120,9 +120,7 @@ has_ended() { ! scontrol show job "$1" | grep -qE 'JobState=(PENDING|RUNNING|COM
 # ended JOB NAME STATE RESTARTS: waits for its end.
 ended() {
     cp "$2.out" out 2>/dev/null
-    for _ in 1 2 3; do
-        has_ended "$1" || (wait_for has_ended "$1") 2>/dev/null
-    done
+    wait_for has_ended "$1"
     cp "$2.out" out
     scontrol show job "$1" >err
     says "JobState=$3 "

@@ -11,7 +11,7 @@ sed -i 's/^watchdog = .*/watchdog = 60/' cfg.ini # which is not what ends it
 dies() {
     local name=$1 k=$2 rank=$3 pid ranks began got=0
     shift 3
-    NT_EMU_NCCL_HANG=$k@$rank timeout -k 5 60 mpirun "$@" -np 3 "$binary" cfg.ini run.device=cuda "run.output=$name" \
+    NT_EMU_NCCL_HANG=$k@$rank timeout -k 5 $patience mpirun "$@" -np 3 "$binary" cfg.ini run.device=cuda "run.output=$name" \
         <&- >"$name.out" 2>"$name.err" &
     pid=$!
     wait_for grep -qs 'hangs on rank' "$name.err"

@@ -14,18 +14,6 @@ on() {
     if [ "$n" = 1 ]; then nntrain "$@"; else ranks "$n" "$@"; fi
 }
 
-# close_losses A B TOLERANCE [ROWS]: the losses of the runs A and B at every step, to a relative tolerance; at least ROWS.
-close_losses() {
-    local rows
-    rows=$(($(wc -l <"$1/metrics.csv") - 1))
-    [ $rows -ge "${4:-8}" ] || fail "only $rows rows in $1"
-    [ $rows = $(($(wc -l <"$2/metrics.csv") - 1)) ] || fail "rows of $1 and $2"
-    paste -d, "$1/metrics.csv" "$2/metrics.csv" | awk -F, -v tolerance="$3" '
-        NR > 1 && ($1 != $9 || $3 != $11) { print "another step: " $0; exit 1 }
-        NR > 1 { d = $4 - $12; if (d < 0) d = -d; if (!(d <= tolerance * $4)) { print; exit 1 } }' >"$work/far" ||
-        fail "losses of $1 and $2 differ by more than $3: $(cat "$work/far")"
-}
-
 # one_line TEXT: what the program says of itself on stderr is one line and holds TEXT.
 one_line() {
     says_once "$1"
@@ -47,13 +35,13 @@ job() {
     shift 2
     (
         began=$SECONDS got=0
-        timeout -k 5 60 mpirun -np "$n" ./with_only "$binary" "$@" "run.output=$name" <&- >"$name.out" 2>"$name.err" || got=$?
+        timeout -k 5 $patience mpirun -np "$n" ./with_only "$binary" "$@" "run.output=$name" <&- >"$name.out" 2>"$name.err" || got=$?
         echo "$got $((SECONDS - began))" >"$name.end"
     ) &
     jobs[$name]=$!
 }
 
-# ended NAME CODE SECONDS: that job's end, which must have come within SECONDS. What it said is in out and err.
+# ended NAME CODE SECONDS: that job's end, which must have come within SECONDS (see promised). What it said is in out and err.
 ended() {
     local got took
     wait "${jobs[$1]}"
@@ -61,5 +49,5 @@ ended() {
     cp "$1.err" err
     read -r got took <"$1.end"
     [ "$got" = "$2" ] || fail "$1: exit code $got instead of $2"
-    [ "$took" -le "$3" ] || fail "$1: it took $took s"
+    [ "$took" -le "$(promised "$3")" ] || fail "$1: it took $took s"
 }

@@ -13,7 +13,7 @@ failures=0
 run_job() { # FAULT ARGS...: the job's output and exit code; 124 if it hangs
     local init=20 # seconds that ranks wait in MPI_Init; on a busy machine two are too few for a job that is well
     [[ $1 == *comm.init* ]] && init=2 # for one that has left
-    NNTRAIN_INIT_TIMEOUT=$init NNTRAIN_FAULT=$1 timeout -k 5 30 "$mpirun" -n "$ranks" "$job" "${@:2}" >"$output" 2>&1
+    NNTRAIN_INIT_TIMEOUT=$init NNTRAIN_FAULT=$1 timeout -k 5 120 "$mpirun" -n "$ranks" "$job" "${@:2}" >"$output" 2>&1
     code=$?
 }
 
