@@ -26,6 +26,6 @@ export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1
 export UBSAN_OPTIONS=print_stacktrace=1
 export TSAN_OPTIONS=suppressions=$root/tests/tsan.supp
 cd "$build_dir"
-# As many at once as there are cores, up to 4: tests say how many they need.
-jobs=$(nproc)
+# One test more than there are cores, up to 4: a good part of them wait most of their time.
+jobs=$(($(nproc) + 1))
 ctest --output-on-failure --timeout 600 --parallel $((jobs < 4 ? jobs : 4)) "$@"
