@@ -3,7 +3,7 @@
 #ifndef NT_TESTS_CUDA_CASES_H
 #define NT_TESTS_CUDA_CASES_H
 
-#include "op_pair.h"
+#include "backend_cases.h"
 
 /* One or two roundings to float, and constants rounded to float. */
 #define ROUNDING 3e-7
@@ -18,12 +18,6 @@
 /* Rounded, then a bias added and rounded again; or computed from a factor that was rounded once. The sum of
  * two such errors, and a tenth for values that lie between. */
 #define BF16_TWICE (2.2 * BF16_ONCE)
-
-static inline nt_tensor f32(int n_dims, int64_t a, int64_t b, int64_t c, int64_t d)
-{
-    nt_shape shape = {.n_dims = n_dims, .dim = {a, b, c, d}};
-    return nt_tensor_plain(NT_F32, shape);
-}
 
 /* Float32 and bfloat16, aligned and off by one element. `spec.rounding` is for bfloat16. */
 static inline void check_types(pair_spec spec)

@@ -1,65 +1,24 @@
 /* Losses, cuda against ref: values and gradients, logits up to +-1e4, labels that are no class. */
 #include "cuda_cases.h"
 
-static const int64_t sizes[][2] = {{64, 10}, {5, 2}, {3, 37}, {2, 1000}, {1, 2}, {9, 33}};
-enum { N_SIZES = sizeof sizes / sizeof sizes[0] };
+static void check_loss(pair_spec spec)
+{
+    spec.tolerance = FUNCTIONS;
+    spec.rounding = BF16_ONCE;
+    check_types(spec);
+}
 
-/* Logits up to +-1, then up to +-1e4, where float32 has steps of 1e-3: the loss is relative to 1e4 there,
- * too. */
+/* Of logits up to +-1e4, where float32 has steps of 1e-3, the loss is relative to 1e4, too. */
 static void cross_entropy(void **state)
 {
     (void)state;
-    int32_t label[64];
-    for (size_t i = 0; i < N_SIZES; i++) {
-        const int64_t n = sizes[i][0], k = sizes[i][1];
-        for (int64_t j = 0; j < n; j++)
-            label[j] = (int32_t)(j * 7 % k);
-        nt_tensor x = f32(2, n, k, 0, 0), target = nt_tensor_plain(NT_I32, nt_shape_of(1, n));
-        target.data = label;
-        float *values = pair_random(&x, 91, 0);
-        x.data = values;
-        for (int large = 0; large < 2; large++) {
-            check_types((pair_spec){.kind = "cross_entropy",
-                                    .n_inputs = 2,
-                                    .x = {x, target},
-                                    .y = nt_shape_of(2, n, (int64_t)2),
-                                    .is_loss = true,
-                                    .tolerance = FUNCTIONS,
-                                    .rounding = BF16_ONCE});
-            for (int64_t e = 0; e < n * k; e++)
-                values[e] *= 1e4f;
-        }
-        free(values);
-    }
+    each_cross_entropy(check_loss);
 }
 
-/* Targets in 0..1, as bce wants them; in bfloat16 they stay float32. */
 static void losses_of_values(void **state)
 {
     (void)state;
-    static const char *const kinds[] = {"mse", "bce"};
-    for (size_t i = 0; i < N_SIZES; i++)
-        for (int kind = 0; kind < 2; kind++)
-            for (int large = 0; large < 2; large++) {
-                nt_tensor x = f32(2, sizes[i][0], sizes[i][1], 0, 0), target = x;
-                float *values = pair_random(&x, 92, 0), *wanted = pair_random(&x, 93, 1);
-                for (int64_t e = 0; e < nt_shape_elems(x.shape); e++) {
-                    wanted[e] = nt_bf16_round(e % 5 == 0 ? 1 : e % 5 == 1 ? 0 : wanted[e] - 0.5f);
-                    values[e] *= large ? 1e4f : 3;
-                }
-                x.data = values;
-                target.data = wanted;
-                check_types((pair_spec){.kind = kinds[kind],
-                                        .n_inputs = 2,
-                                        .x = {x, target},
-                                        .raw = {false, true},
-                                        .y = nt_shape_of(2, sizes[i][0], (int64_t)2),
-                                        .is_loss = true,
-                                        .tolerance = FUNCTIONS,
-                                        .rounding = BF16_ONCE});
-                free(values);
-                free(wanted);
-            }
+    each_loss_of_values(check_loss);
 }
 
 /* "right" where all are, and where one is not. */

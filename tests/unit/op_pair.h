@@ -434,36 +434,46 @@ static inline void pair_share_y(pair_side *ref, pair_side *other, const pair_spe
     free(y);
 }
 
-static inline void pair_check_once(const pair_spec *spec)
+enum { PAIR_MAX_COUNTS = 2 };
+
+/* Runs both directions on ref once and on all the others, and compares each of them. */
+static inline void pair_run(pair_side *ref, pair_side *other, int n_others, const pair_spec *spec)
 {
     nt_pass pass = pair_pass();
-    pair_side ref = {0}, other = {0};
-    const char *name = spec->backend ? spec->backend : "cpu";
-    nt_tuning *tuning;
-    pair_ok(nt_tuning_create(&tuning, false));
-    if (spec->tuning) pair_ok(nt_tuning_parse(tuning, spec->tuning));
-    pair_begin(&ref, "ref", spec, tuning);
-    pair_begin(&other, name, spec, tuning);
-    pair_compare(&ref, &ref.op.y, &other, &other.op.y, spec, "y");
-    pair_share_y(&ref, &other, spec);
+    for (int k = 0; k < n_others; k++)
+        pair_compare(ref, &ref->op.y, &other[k], &other[k].op.y, spec, "y");
+    pair_share_y(ref, other, spec);
     for (int i = 0; i < 2 && !spec->inference; i++) {
         pass.accumulate = i > 0;
-        pair_backward(&ref, spec, &pass);
-        pair_backward(&other, spec, &pass);
-        pair_compare_gradients(&ref, &other, spec, i == 0 ? "gradient" : "accumulated gradient");
+        pair_backward(ref, spec, &pass);
+        for (int k = 0; k < n_others; k++) {
+            pair_backward(&other[k], spec, &pass);
+            pair_compare_gradients(ref, &other[k], spec, i == 0 ? "gradient" : "accumulated gradient");
+        }
     }
-    if (spec->twice) pair_run_again(&other, name, spec, tuning);
-    pair_teardown(&ref, spec);
-    pair_teardown(&other, spec);
-    nt_tuning_destroy(tuning);
 }
 
 /* The whole comparison; of cpu with one thread and with three, which divide few shapes evenly. */
 static inline void pair_check(const pair_spec *spec)
 {
     pair_spec own = *spec;
-    for (own.threads = 1; own.threads <= (spec->backend ? 1 : 3); own.threads += 2)
-        pair_check_once(&own);
+    pair_side ref = {0}, other[PAIR_MAX_COUNTS] = {{0}};
+    const char *name = spec->backend ? spec->backend : "cpu";
+    const int n_others = spec->backend ? 1 : PAIR_MAX_COUNTS;
+    nt_tuning *tuning;
+    pair_ok(nt_tuning_create(&tuning, false));
+    if (spec->tuning) pair_ok(nt_tuning_parse(tuning, spec->tuning));
+    pair_begin(&ref, "ref", spec, tuning);
+    for (int k = 0; k < n_others; k++) {
+        own.threads = 1 + 2 * k;
+        pair_begin(&other[k], name, &own, tuning);
+    }
+    pair_run(&ref, other, n_others, spec);
+    if (spec->twice) pair_run_again(&other[0], name, spec, tuning);
+    pair_teardown(&ref, spec);
+    for (int k = 0; k < n_others; k++)
+        pair_teardown(&other[k], spec);
+    nt_tuning_destroy(tuning);
 }
 
 #endif

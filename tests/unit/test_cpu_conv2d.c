@@ -2,40 +2,25 @@
  * algorithms, and what start-up timing leaves behind. */
 #include "core/backends/cpu/isa.h"
 #include "core/backends/cpu/winograd.h"
-#include "tests/unit/op_pair.h"
+#include "tests/unit/backend_cases.h"
 
 /* float sums of up to a few thousand products against double ones; values are of order 1 */
 #define DIRECT 3e-6
 /* Winograd's transforms multiply by up to 21 and cancel again: measured up to 3e-5 */
 #define WINOGRAD 2e-4
 
-typedef struct conv_case {
-    int64_t n, c, h, w, k, r, s, stride, pad, dilation, groups;
-    bool bias, blocked;
-} conv_case;
+/* A square convolution: one stride, padding and dilation for both axes. */
+#define SQUARE(n, c, h, w, k, r, s, stride, pad, dilation, groups, bias, blocked)                            \
+    {                                                                                                        \
+        n, c, h, w, k, r, s, {stride, stride}, {pad, pad}, {pad, pad}, {dilation, dilation}, groups, bias,   \
+            blocked                                                                                          \
+    }
 
-static void check_conv(const conv_case *t, const char *tuning, double tolerance)
+/* In training, in inference, and where nobody wants dx. */
+static void check_ways(pair_spec spec, const char *tuning, double tolerance)
 {
-    nt_conv2d_options o = {.filters = t->k,
-                           .kernel = {t->r, t->s},
-                           .stride = {t->stride, t->stride},
-                           .dilation = {t->dilation, t->dilation},
-                           .groups = t->groups,
-                           .pad_begin = {t->pad, t->pad},
-                           .pad_end = {t->pad, t->pad},
-                           .has_bias = t->bias};
-    int64_t p = (t->h + 2 * t->pad - t->dilation * (t->r - 1) - 1) / t->stride + 1;
-    int64_t q = (t->w + 2 * t->pad - t->dilation * (t->s - 1) - 1) / t->stride + 1;
-    pair_spec spec = {.kind = "conv2d",
-                      .options = &o,
-                      .n_inputs = 1,
-                      .n_params = t->bias ? 2 : 1,
-                      .x = {nt_tensor_plain(NT_F32, nt_shape_of(4, t->n, t->c, t->h, t->w))},
-                      .blocked = {t->blocked},
-                      .param = {nt_shape_of(4, t->k, t->c / t->groups, t->r, t->s), nt_shape_of(1, t->k)},
-                      .y = nt_shape_of(4, t->n, t->k, p, q),
-                      .tuning = tuning,
-                      .tolerance = tolerance};
+    spec.tuning = tuning;
+    spec.tolerance = tolerance;
     pair_check(&spec);
     spec.inference = true;
     pair_check(&spec);
@@ -44,42 +29,71 @@ static void check_conv(const conv_case *t, const char *tuning, double tolerance)
     pair_check(&spec);
 }
 
+static void directly(pair_spec spec)
+{
+    check_ways(spec, NULL, DIRECT);
+}
+
+/* The cases that every backend is held to. */
+static void shared_cases(void **state)
+{
+    (void)state;
+    for (int i = 0; i < N_CONVS; i++)
+        check_conv(&convs[i], directly);
+}
+
 static void plain_input(void **state)
 {
     (void)state;
     static const conv_case cases[] = {
-        {2, 1, 9, 11, 8, 5, 5, 1, 2, 1, 1, true, false},    {3, 3, 8, 8, 16, 3, 3, 1, 1, 1, 1, false, false},
-        {1, 3, 7, 5, 10, 3, 3, 2, 1, 1, 1, true, false},    {2, 5, 6, 6, 7, 1, 1, 1, 0, 1, 1, true, false},
-        {2, 16, 8, 8, 32, 3, 3, 1, 1, 1, 1, true, false},   {2, 4, 9, 9, 6, 3, 3, 1, 2, 2, 2, true, false},
-        {2, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1, false, false},    {2, 8, 6, 7, 8, 3, 3, 1, 1, 1, 8, true, false},
-        {2, 16, 5, 5, 16, 3, 3, 2, 1, 1, 16, false, false}, {17, 2, 12, 3, 20, 4, 2, 3, 1, 1, 1, true, false},
+        SQUARE(2, 1, 9, 11, 8, 5, 5, 1, 2, 1, 1, true, false),
+        SQUARE(3, 3, 8, 8, 16, 3, 3, 1, 1, 1, 1, false, false),
+        SQUARE(1, 3, 7, 5, 10, 3, 3, 2, 1, 1, 1, true, false),
+        SQUARE(2, 5, 6, 6, 7, 1, 1, 1, 0, 1, 1, true, false),
+        SQUARE(2, 16, 8, 8, 32, 3, 3, 1, 1, 1, 1, true, false),
+        SQUARE(2, 4, 9, 9, 6, 3, 3, 1, 2, 2, 2, true, false),
+        SQUARE(2, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1, false, false),
+        SQUARE(2, 8, 6, 7, 8, 3, 3, 1, 1, 1, 8, true, false),
+        SQUARE(2, 16, 5, 5, 16, 3, 3, 2, 1, 1, 16, false, false),
+        SQUARE(17, 2, 12, 3, 20, 4, 2, 3, 1, 1, 1, true, false),
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        check_conv(&cases[i], NULL, DIRECT);
+        check_conv(&cases[i], directly);
 }
 
 static void blocked_input(void **state)
 {
     (void)state;
     static const conv_case cases[] = {
-        {2, 16, 8, 8, 16, 3, 3, 1, 1, 1, 1, true, true},  {2, 10, 8, 8, 10, 3, 3, 1, 1, 1, 1, true, true},
-        {2, 32, 8, 8, 48, 3, 3, 2, 1, 1, 1, false, true}, {2, 32, 8, 8, 64, 1, 1, 2, 0, 1, 1, false, true},
-        {3, 33, 5, 7, 17, 3, 5, 1, 1, 1, 1, true, true},  {2, 32, 6, 6, 32, 3, 3, 1, 1, 1, 4, true, true},
-        {2, 32, 7, 7, 32, 3, 3, 1, 1, 1, 32, true, true}, {2, 24, 7, 7, 12, 3, 3, 1, 1, 1, 3, false, true},
-        {1, 64, 4, 4, 10, 4, 4, 1, 0, 1, 1, true, true},
+        SQUARE(2, 16, 8, 8, 16, 3, 3, 1, 1, 1, 1, true, true),
+        SQUARE(2, 10, 8, 8, 10, 3, 3, 1, 1, 1, 1, true, true),
+        SQUARE(2, 32, 8, 8, 48, 3, 3, 2, 1, 1, 1, false, true),
+        SQUARE(2, 32, 8, 8, 64, 1, 1, 2, 0, 1, 1, false, true),
+        SQUARE(3, 33, 5, 7, 17, 3, 5, 1, 1, 1, 1, true, true),
+        SQUARE(2, 32, 6, 6, 32, 3, 3, 1, 1, 1, 4, true, true),
+        SQUARE(2, 32, 7, 7, 32, 3, 3, 1, 1, 1, 32, true, true),
+        SQUARE(2, 24, 7, 7, 12, 3, 3, 1, 1, 1, 3, false, true),
+        SQUARE(1, 64, 4, 4, 10, 4, 4, 1, 0, 1, 1, true, true),
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        check_conv(&cases[i], NULL, DIRECT);
+        check_conv(&cases[i], directly);
+}
+
+static const char *winograd_tuning;
+
+static void by_winograd(pair_spec spec)
+{
+    check_ways(spec, winograd_tuning, WINOGRAD);
 }
 
 static void winograd(void **state)
 {
     (void)state;
     static const conv_case cases[] = {
-        {2, 16, 8, 8, 16, 3, 3, 1, 1, 1, 1, true, true},
-        {2, 32, 7, 9, 48, 3, 3, 1, 1, 1, 1, false, true},
-        {3, 64, 4, 4, 32, 3, 3, 1, 1, 1, 1, false, true},
-        {2, 32, 9, 7, 16, 5, 5, 1, 2, 1, 1, true, true},
+        SQUARE(2, 16, 8, 8, 16, 3, 3, 1, 1, 1, 1, true, true),
+        SQUARE(2, 32, 7, 9, 48, 3, 3, 1, 1, 1, 1, false, true),
+        SQUARE(3, 64, 4, 4, 32, 3, 3, 1, 1, 1, 1, false, true),
+        SQUARE(2, 32, 9, 7, 16, 5, 5, 1, 2, 1, 1, true, true),
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         for (int tile = 6; tile <= 8; tile += 2) {
@@ -88,9 +102,10 @@ static void winograd(void **state)
             snprintf(tuning, sizeof tuning,
                      "conv2d/%dx%dx%d-%d/%dx%d/p%d,%d = fwd=winograd%d bwd_data=winograd%d "
                      "bwd_weights=winograd%d\n",
-                     (int)t->c, (int)t->h, (int)t->w, (int)t->k, (int)t->r, (int)t->s, (int)t->pad,
-                     (int)t->pad, tile, tile, tile);
-            check_conv(t, tuning, WINOGRAD);
+                     (int)t->c, (int)t->h, (int)t->w, (int)t->k, (int)t->r, (int)t->s, (int)t->begin[0],
+                     (int)t->begin[1], tile, tile, tile);
+            winograd_tuning = tuning;
+            check_conv(t, by_winograd);
         }
 }
 
@@ -204,7 +219,8 @@ static void tuning_is_obeyed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plain_input),        cmocka_unit_test(blocked_input),    cmocka_unit_test(winograd),
+        cmocka_unit_test(shared_cases),       cmocka_unit_test(plain_input),
+        cmocka_unit_test(blocked_input),      cmocka_unit_test(winograd),
         cmocka_unit_test(timing_is_recorded), cmocka_unit_test(tuning_is_obeyed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
