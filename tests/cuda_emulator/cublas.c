@@ -193,57 +193,34 @@ cublasStatus_t cublasSetWorkspace(cublasHandle_t handle, void *workspace, size_t
     return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasSetMathMode(cublasHandle_t handle, cublasMath_t mode)
+/* cublasSet<Word> and cublasGet<Word>: the handle's modes differ in type and in the values that there are. */
+#define MODE(Word, type, field, is_known)                                                                    \
+    cublasStatus_t cublasSet##Word(cublasHandle_t handle, type mode)                                         \
+    {                                                                                                        \
+        TRY(check_handle(handle, __func__));                                                                 \
+        if (!(is_known)) return refuse(CUBLAS_STATUS_INVALID_VALUE, "%s(%d)", __func__, (int)mode);          \
+        handle->field = mode;                                                                                \
+        return CUBLAS_STATUS_SUCCESS;                                                                        \
+    }                                                                                                        \
+    cublasStatus_t cublasGet##Word(cublasHandle_t handle, type *mode)                                        \
+    {                                                                                                        \
+        TRY(check_handle(handle, __func__));                                                                 \
+        if (!mode) return refuse(CUBLAS_STATUS_INVALID_VALUE, "%s(NULL)", __func__);                         \
+        *mode = handle->field;                                                                               \
+        return CUBLAS_STATUS_SUCCESS;                                                                        \
+    }
+
+static bool is_math_mode(cublasMath_t mode)
 {
-    TRY(check_handle(handle, __func__));
     int plain = (int)mode & ~(int)CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION;
-    if (plain < CUBLAS_DEFAULT_MATH || plain > CUBLAS_TF32_TENSOR_OP_MATH)
-        return refuse(CUBLAS_STATUS_INVALID_VALUE, "math mode %d", (int)mode);
-    handle->math = mode;
-    return CUBLAS_STATUS_SUCCESS;
+    return plain >= CUBLAS_DEFAULT_MATH && plain <= CUBLAS_TF32_TENSOR_OP_MATH;
 }
 
-cublasStatus_t cublasGetMathMode(cublasHandle_t handle, cublasMath_t *mode)
-{
-    TRY(check_handle(handle, __func__));
-    if (!mode) return refuse(CUBLAS_STATUS_INVALID_VALUE, "cublasGetMathMode(NULL)");
-    *mode = handle->math;
-    return CUBLAS_STATUS_SUCCESS;
-}
-
-cublasStatus_t cublasSetPointerMode(cublasHandle_t handle, cublasPointerMode_t mode)
-{
-    TRY(check_handle(handle, __func__));
-    if (mode != CUBLAS_POINTER_MODE_HOST && mode != CUBLAS_POINTER_MODE_DEVICE)
-        return refuse(CUBLAS_STATUS_INVALID_VALUE, "pointer mode %d", (int)mode);
-    handle->pointers = mode;
-    return CUBLAS_STATUS_SUCCESS;
-}
-
-cublasStatus_t cublasGetPointerMode(cublasHandle_t handle, cublasPointerMode_t *mode)
-{
-    TRY(check_handle(handle, __func__));
-    if (!mode) return refuse(CUBLAS_STATUS_INVALID_VALUE, "cublasGetPointerMode(NULL)");
-    *mode = handle->pointers;
-    return CUBLAS_STATUS_SUCCESS;
-}
-
-cublasStatus_t cublasSetAtomicsMode(cublasHandle_t handle, cublasAtomicsMode_t mode)
-{
-    TRY(check_handle(handle, __func__));
-    if (mode != CUBLAS_ATOMICS_NOT_ALLOWED && mode != CUBLAS_ATOMICS_ALLOWED)
-        return refuse(CUBLAS_STATUS_INVALID_VALUE, "atomics mode %d", (int)mode);
-    handle->atomics = mode;
-    return CUBLAS_STATUS_SUCCESS;
-}
-
-cublasStatus_t cublasGetAtomicsMode(cublasHandle_t handle, cublasAtomicsMode_t *mode)
-{
-    TRY(check_handle(handle, __func__));
-    if (!mode) return refuse(CUBLAS_STATUS_INVALID_VALUE, "cublasGetAtomicsMode(NULL)");
-    *mode = handle->atomics;
-    return CUBLAS_STATUS_SUCCESS;
-}
+MODE(MathMode, cublasMath_t, math, is_math_mode(mode))
+MODE(PointerMode, cublasPointerMode_t, pointers,
+     mode == CUBLAS_POINTER_MODE_HOST || mode == CUBLAS_POINTER_MODE_DEVICE)
+MODE(AtomicsMode, cublasAtomicsMode_t, atomics,
+     mode == CUBLAS_ATOMICS_NOT_ALLOWED || mode == CUBLAS_ATOMICS_ALLOWED)
 
 /* --- products: arguments --- */
 

@@ -6,6 +6,7 @@
  * one before it; lane 0 runs on the stream of the launch, the others on streams of the graph's own, with
  * marks where lanes meet. So branches without an order really run without one: ThreadSanitizer sees their
  * races, and the seeded scheduler shuffles them. */
+#include "tests/cuda_emulator/entry.h"
 #include "tests/cuda_emulator/runtime.h"
 
 #include <algorithm>
@@ -279,12 +280,6 @@ static int find_other_kind(const Vector<Node> &a, const Vector<Node> &b)
 }
 
 } // namespace emu
-
-#define ENTER()                                                                                              \
-    do {                                                                                                     \
-        const cudaError_t enter_error = emu::enter();                                                        \
-        if (enter_error != cudaSuccess) return enter_error;                                                  \
-    } while (0)
 
 extern "C" {
 

@@ -10,6 +10,7 @@
  * that serve the device's streams hold. Without keys (or with NT_EMU_PROTECT=mprotect) the pages are
  * accessible only while the device has work: that finds the same mistake, unless it happens while something
  * runs. */
+#include "tests/cuda_emulator/entry.h"
 #include "tests/cuda_emulator/runtime.h"
 
 #include <algorithm>
@@ -288,17 +289,6 @@ static cudaError_t allocate_device(void **ptr, size_t n_bytes)
 } // namespace emu
 
 using namespace emu;
-
-#define ENTER()                                                                                              \
-    do {                                                                                                     \
-        const cudaError_t enter_error = emu::enter();                                                        \
-        if (enter_error != cudaSuccess) return enter_error;                                                  \
-    } while (0)
-#define CHECK(expr)                                                                                          \
-    do {                                                                                                     \
-        const cudaError_t check_error = (expr);                                                              \
-        if (check_error != cudaSuccess) return check_error;                                                  \
-    } while (0)
 
 extern "C" {
 

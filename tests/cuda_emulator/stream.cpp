@@ -3,6 +3,7 @@
  * The orders that ThreadSanitizer is told: a call before the operation that it gave; an operation before what
  * waits for its mark. The serving thread itself orders a stream. Nothing else, so that two streams without an
  * event between them race. */
+#include "tests/cuda_emulator/entry.h"
 #include "tests/cuda_emulator/runtime.h"
 
 #include <algorithm>
@@ -299,17 +300,6 @@ struct LibraryWork : Work {
 } // namespace emu
 
 using namespace emu;
-
-#define ENTER()                                                                                              \
-    do {                                                                                                     \
-        const cudaError_t enter_error = emu::enter();                                                        \
-        if (enter_error != cudaSuccess) return enter_error;                                                  \
-    } while (0)
-#define CHECK(expr)                                                                                          \
-    do {                                                                                                     \
-        const cudaError_t check_error = (expr);                                                              \
-        if (check_error != cudaSuccess) return check_error;                                                  \
-    } while (0)
 
 extern "C" {
 
