@@ -133,4 +133,22 @@ static inline int check_found(const char *dir, int seed, int or_seed)
     return step;
 }
 
+/* A fresh folder for checkpoints. */
+static inline const char *new_dir(const char *name)
+{
+    const char *dir = in_dir(name);
+    assert_ok(nt_checkpoint_prepare(dir));
+    return dir;
+}
+
+/* Path of `name` in such a folder; four may be in use at once. */
+static inline const char *file_in(const char *dir, const char *name)
+{
+    static char paths[4][8400];
+    static int next;
+    char *path = paths[next++ % 4];
+    snprintf(path, sizeof paths[0], "%s/%s", dir, name);
+    return path;
+}
+
 #endif

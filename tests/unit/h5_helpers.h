@@ -1,5 +1,5 @@
-/* What the tests of core/h5 and core/checkpoint share: a folder of their own, files as bytes, and what an
- * error has to look like. */
+/* What tests that write files share: a folder of their own, files as bytes, and what an error has to look
+ * like. */
 #ifndef NT_TESTS_H5_HELPERS_H
 #define NT_TESTS_H5_HELPERS_H
 
@@ -23,7 +23,7 @@ static char test_dir[64];
 static inline int make_test_dir(void **state)
 {
     (void)state;
-    snprintf(test_dir, sizeof test_dir, "/tmp/nt_h5_XXXXXX");
+    snprintf(test_dir, sizeof test_dir, "/tmp/nt_test_XXXXXX");
     return mkdtemp(test_dir) ? 0 : -1;
 }
 

@@ -14,23 +14,6 @@
 
 #define FIXTURE "tests/fixtures/checkpoint_v1.h5"
 
-/* A fresh folder for checkpoints. */
-static const char *new_dir(const char *name)
-{
-    const char *dir = in_dir(name);
-    assert_ok(nt_checkpoint_prepare(dir));
-    return dir;
-}
-
-static const char *file_in(const char *dir, const char *name)
-{
-    static char paths[4][8400];
-    static int next;
-    char *path = paths[next++ % 4];
-    snprintf(path, sizeof paths[0], "%s/%s", dir, name);
-    return path;
-}
-
 /* --- sound files --- */
 
 static void everything_comes_back_bit_for_bit(void **state)

@@ -8,6 +8,7 @@
 #include "core/rng.h"
 #include "datasets/dataset.h"
 #include "tests/unit/config_demo.h"
+#include "tests/unit/h5_helpers.h"
 
 #include <unistd.h>
 
@@ -243,30 +244,13 @@ static void test_differences(void **state)
 
 /* ---- files ---- */
 
-static char folder[64];
-
 static void write_file(const char *name, const char *text, char path[128])
 {
-    snprintf(path, 128, "%s/%s", folder, name);
+    snprintf(path, 128, "%s/%s", test_dir, name);
     FILE *out = fopen(path, "w");
     assert_non_null(out);
     fputs(text, out);
     assert_int_equal(fclose(out), 0);
-}
-
-static int make_folder(void **state)
-{
-    (void)state;
-    strcpy(folder, "/tmp/nt_config_XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -r %s", folder);
-    return system(command);
 }
 
 static void test_load(void **state)
@@ -285,7 +269,7 @@ static void test_load(void **state)
     snprintf(expected, sizeof expected, "%s:2:8: demo.rate = x: must be", path);
     assert_memory_equal(last_message(), expected, strlen(expected));
     assert_int_equal(nt_config_load(&config, "/nowhere/a.ini", NULL, 0, demo_only), NT_ERR_NO_INPUT);
-    assert_int_equal(nt_config_load(&config, folder, NULL, 0, demo_only), NT_ERR_NO_INPUT);
+    assert_int_equal(nt_config_load(&config, test_dir, NULL, 0, demo_only), NT_ERR_NO_INPUT);
     assert_null(config);
     assert_int_equal(nt_config_load(&config, NULL, &override, 1, demo_only), NT_OK); /* defaults only */
     assert_int_equal(((const demo *)nt_config_section(config, &demo_section))->count, 8);
@@ -377,7 +361,7 @@ static void test_relative_model_file(void **state)
     assert_int_equal(nt_config_load(&config, path, NULL, 0, only_model), NT_ERR_NO_INPUT);
     snprintf(expected, sizeof expected,
              "%s:2:8: model.file: there is no file 'beside.ini'; tried 'beside.ini', '%s/beside.ini' and '/",
-             path, folder);
+             path, test_dir);
     assert_memory_equal(last_message(), expected, strlen(expected));
     assert_non_null(strstr(last_message(), "/nntrain/beside.ini'"));
 }
@@ -472,5 +456,5 @@ int main(void)
         cmocka_unit_test(test_section_defaults),
         cmocka_unit_test(test_help),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);
 }

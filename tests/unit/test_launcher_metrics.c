@@ -2,6 +2,7 @@
 #include "launcher/metrics.h"
 
 #include "core/log.h"
+#include "tests/unit/h5_helpers.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -16,34 +17,10 @@
 
 #include <cmocka.h>
 
-static char dir[64];
-
-static int make_dir(void **state)
-{
-    (void)state;
-    strcpy(dir, "/tmp/nt_metrics_XXXXXX");
-    return mkdtemp(dir) ? 0 : -1;
-}
-
-static int remove_dir(void **state)
-{
-    (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", dir);
-    return system(command);
-}
-
-static const char *path_of(const char *name)
-{
-    static char path[128];
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    return path;
-}
-
 static char *content(const char *name)
 {
     static char text[8192];
-    FILE *file = fopen(path_of(name), "r");
+    FILE *file = fopen(in_dir(name), "r");
     assert_non_null(file);
     text[fread(text, 1, sizeof text - 1, file)] = '\0';
     fclose(file);
@@ -53,7 +30,7 @@ static char *content(const char *name)
 static void write_rows(int64_t resumed, int64_t first, int64_t last)
 {
     nt_metrics *metrics;
-    assert_int_equal(nt_metrics_open(&metrics, dir, resumed, false), NT_OK);
+    assert_int_equal(nt_metrics_open(&metrics, test_dir, resumed, false), NT_OK);
     for (int64_t step = first; step <= last; step++)
         nt_metrics_write(metrics, &(nt_metrics_row){.step = step,
                                                     .epoch = 1,
@@ -97,10 +74,10 @@ static void torn_last_line_is_cut(void **state)
 {
     (void)state;
     write_rows(0, 1, 2);
-    FILE *file = fopen(path_of("metrics.jsonl"), "a");
+    FILE *file = fopen(in_dir("metrics.jsonl"), "a");
     fputs("{\"step\": 3, \"epo", file);
     fclose(file);
-    file = fopen(path_of("metrics.csv"), "a");
+    file = fopen(in_dir("metrics.csv"), "a");
     fputs("3", file);
     fclose(file);
     write_rows(2, 3, 3);
@@ -123,11 +100,11 @@ static void links_and_folders_are_refused(void **state)
 {
     (void)state;
     nt_metrics *metrics;
-    assert_int_equal(symlink("/dev/null", path_of("metrics.jsonl")), 0);
-    assert_int_equal(nt_metrics_open(&metrics, dir, 0, false), NT_ERR_CREATE);
-    unlink(path_of("metrics.jsonl"));
-    assert_int_equal(mkfifo(path_of("metrics.jsonl"), 0600), 0);
-    assert_int_equal(nt_metrics_open(&metrics, dir, 0, false), NT_ERR_CREATE);
+    assert_int_equal(symlink("/dev/null", in_dir("metrics.jsonl")), 0);
+    assert_int_equal(nt_metrics_open(&metrics, test_dir, 0, false), NT_ERR_CREATE);
+    unlink(in_dir("metrics.jsonl"));
+    assert_int_equal(mkfifo(in_dir("metrics.jsonl"), 0600), 0);
+    assert_int_equal(nt_metrics_open(&metrics, test_dir, 0, false), NT_ERR_CREATE);
 }
 
 /* The file may not grow past 100 bytes: no half line stays, one warning, no failure. */
@@ -150,12 +127,13 @@ static void fault_89_full_disk_costs_rows_only(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(same_fields_in_both_files, make_dir, remove_dir),
-        cmocka_unit_test_setup_teardown(resumed_files_equal_uninterrupted_ones, make_dir, remove_dir),
-        cmocka_unit_test_setup_teardown(torn_last_line_is_cut, make_dir, remove_dir),
-        cmocka_unit_test_setup_teardown(fresh_run_begins_empty, make_dir, remove_dir),
-        cmocka_unit_test_setup_teardown(links_and_folders_are_refused, make_dir, remove_dir),
-        cmocka_unit_test_setup_teardown(fault_89_full_disk_costs_rows_only, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(same_fields_in_both_files, make_test_dir, remove_test_dir),
+        cmocka_unit_test_setup_teardown(resumed_files_equal_uninterrupted_ones, make_test_dir,
+                                        remove_test_dir),
+        cmocka_unit_test_setup_teardown(torn_last_line_is_cut, make_test_dir, remove_test_dir),
+        cmocka_unit_test_setup_teardown(fresh_run_begins_empty, make_test_dir, remove_test_dir),
+        cmocka_unit_test_setup_teardown(links_and_folders_are_refused, make_test_dir, remove_test_dir),
+        cmocka_unit_test_setup_teardown(fault_89_full_disk_costs_rows_only, make_test_dir, remove_test_dir),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

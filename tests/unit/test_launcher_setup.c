@@ -8,6 +8,7 @@
 #include "launcher/resume.h"
 
 #include "core/log.h"
+#include "tests/unit/h5_helpers.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -180,27 +181,10 @@ static void names_come_from_the_config_file(void **state)
 
 /* --- the run folder --- */
 
-static char dir[64];
-
-static int make_dir(void **state)
-{
-    (void)state;
-    strcpy(dir, "/tmp/nt_folder_XXXXXX");
-    return mkdtemp(dir) ? 0 : -1;
-}
-
-static int remove_dir(void **state)
-{
-    (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", dir);
-    return system(command);
-}
-
 static void write_lock(const char *text)
 {
     char path[96];
-    snprintf(path, sizeof path, "%s/lock", dir);
+    snprintf(path, sizeof path, "%s/lock", test_dir);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
     fputs(text, file);
@@ -210,7 +194,7 @@ static void write_lock(const char *text)
 static nt_status open_and_close(const char *host)
 {
     nt_folder *folder;
-    nt_status status = nt_folder_open(&folder, dir, host);
+    nt_status status = nt_folder_open(&folder, test_dir, host);
     if (status == NT_OK) nt_folder_close(folder);
     return status;
 }
@@ -219,7 +203,7 @@ static void fault_12_folder_has_one_owner(void **state)
 {
     (void)state;
     nt_folder *folder;
-    assert_int_equal(nt_folder_open(&folder, dir, "here"), NT_OK);
+    assert_int_equal(nt_folder_open(&folder, test_dir, "here"), NT_OK);
     assert_int_equal(open_and_close("here"), NT_ERR_CREATE);
     assert_non_null(strstr(nt_error_last()->message, "in use by process"));
     assert_int_equal(open_and_close("elsewhere"), NT_ERR_CREATE);
@@ -257,7 +241,7 @@ static void fault_12_one_of_many_takes_over(void **state)
         if ((child[i] = fork()) != 0) continue;
         nt_folder *folder;
         nt_log_set_level(NT_LOG_ERROR);
-        nt_status opened = nt_folder_open(&folder, dir, "here");
+        nt_status opened = nt_folder_open(&folder, test_dir, "here");
         if (opened == NT_OK) sleep(3); /* longer than the others wait */
         _exit(opened == NT_OK ? 1 : 0);
     }
@@ -273,7 +257,7 @@ static void files_of_the_folder_are_replaced_whole(void **state)
     (void)state;
     nt_folder *folder;
     char path[4096], text[32] = "";
-    assert_int_equal(nt_folder_open(&folder, dir, "here"), NT_OK);
+    assert_int_equal(nt_folder_open(&folder, test_dir, "here"), NT_OK);
     assert_int_equal(nt_folder_write(folder, "config.ini", "first"), NT_OK);
     assert_int_equal(nt_folder_write(folder, "config.ini", "second"), NT_OK);
     assert_int_equal(nt_folder_path(folder, "config.ini", path, sizeof path), NT_OK);
@@ -334,10 +318,11 @@ int main(void)
         cmocka_unit_test(intervals_of_parts_do_not_drift),
         cmocka_unit_test(fault_76_names_are_safe),
         cmocka_unit_test(names_come_from_the_config_file),
-        cmocka_unit_test_setup_teardown(fault_12_folder_has_one_owner, make_dir, remove_dir),
-        cmocka_unit_test_setup_teardown(fault_12_stale_locks_are_taken_over, make_dir, remove_dir),
-        cmocka_unit_test_setup_teardown(fault_12_one_of_many_takes_over, make_dir, remove_dir),
-        cmocka_unit_test_setup_teardown(files_of_the_folder_are_replaced_whole, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(fault_12_folder_has_one_owner, make_test_dir, remove_test_dir),
+        cmocka_unit_test_setup_teardown(fault_12_stale_locks_are_taken_over, make_test_dir, remove_test_dir),
+        cmocka_unit_test_setup_teardown(fault_12_one_of_many_takes_over, make_test_dir, remove_test_dir),
+        cmocka_unit_test_setup_teardown(files_of_the_folder_are_replaced_whole, make_test_dir,
+                                        remove_test_dir),
         cmocka_unit_test(fault_40_impossible_positions_are_refused),
         cmocka_unit_test(probabilities),
     };
