@@ -32,6 +32,7 @@ typedef struct bench {
     double median_s[N_PHASES];
     double startup_s, peak_rss_mib, samples_per_s;
     double augment_s; /* of processor a step, in the reading thread */
+    double cpu_s;     /* of processor a step, in all threads: what it costs, however busy the machine is */
 } bench;
 
 /* Seconds since this process was started by its parent (proc(5): field 22 of stat, in ticks after boot). */
@@ -49,6 +50,14 @@ static double process_age_s(void)
     if (!field || clock_gettime(CLOCK_BOOTTIME, &now) != 0) return NAN;
     double started = strtod(field, NULL) / (double)sysconf(_SC_CLK_TCK);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec - started;
+}
+
+/* Of this process so far. */
+static double processor_s(void)
+{
+    struct timespec t;
+    return clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t) == 0 ? (double)t.tv_sec + 1e-9 * (double)t.tv_nsec
+                                                            : NAN;
 }
 
 static nt_status run_step(bench *b, int64_t step, double time_s[N_PHASES])
@@ -75,9 +84,10 @@ static nt_status run_step(bench *b, int64_t step, double time_s[N_PHASES])
 
 static nt_status run_steps(bench *b)
 {
-    double time_s[N_PHASES] = {0}, augmented_s = 0;
+    double time_s[N_PHASES] = {0}, augmented_s = 0, cpu_s = 0;
     for (int64_t i = 0; i < b->n_warmup + b->n_steps; i++) {
         if (i == b->n_warmup) augmented_s = nt_prefetch_augmented(b->session->train_feed->prefetch);
+        if (i == b->n_warmup) cpu_s = processor_s();
         NT_TRY(run_step(b, i, time_s));
         if (i == 0) b->startup_s = process_age_s();
         for (int p = 0; i >= b->n_warmup && p < N_PHASES; p++)
@@ -85,6 +95,7 @@ static nt_status run_steps(bench *b)
     }
     augmented_s = nt_prefetch_augmented(b->session->train_feed->prefetch) - augmented_s;
     b->augment_s = augmented_s / (double)b->n_steps;
+    b->cpu_s = (processor_s() - cpu_s) / (double)b->n_steps;
     nt_step_result last;
     nt_status status = nt_stepper_finish(b->stepper, &last);
     if (status == NT_ERR_NAN) b->session->agreed = true;
@@ -108,7 +119,7 @@ static double median(double *value, int64_t n)
 static nt_status reduce_results(bench *b)
 {
     struct rusage usage;
-    double value[N_PHASES + 3];
+    double value[N_PHASES + 4];
     for (int p = 0; p < N_PHASES; p++)
         value[p] = median(b->time_s + p * b->n_steps, b->n_steps);
     NT_CHECK(getrusage(RUSAGE_SELF, &usage) == 0, NT_ERR_UNAVAILABLE,
@@ -116,11 +127,13 @@ static nt_status reduce_results(bench *b)
     value[N_PHASES] = (double)usage.ru_maxrss / 1024;
     value[N_PHASES + 1] = b->startup_s;
     value[N_PHASES + 2] = b->augment_s;
-    NT_TRY(nt_comm_host_reduce(b->session->comm, value, N_PHASES + 3, NT_REDUCE_MAX));
+    value[N_PHASES + 3] = b->cpu_s;
+    NT_TRY(nt_comm_host_reduce(b->session->comm, value, N_PHASES + 4, NT_REDUCE_MAX));
     memcpy(b->median_s, value, sizeof b->median_s);
     b->peak_rss_mib = value[N_PHASES];
     b->startup_s = value[N_PHASES + 1];
     b->augment_s = value[N_PHASES + 2];
+    b->cpu_s = value[N_PHASES + 3];
     b->samples_per_s = (double)b->session->data->batch / b->median_s[PHASE_STEP];
     return NT_OK;
 }
@@ -135,7 +148,7 @@ static void print_json(const bench *b)
            (long long)s->data->batch, (long long)b->n_steps, b->samples_per_s);
     for (int p = 0; p < N_PHASES; p++)
         printf(", \"%s_ms\": %.6g", phase_name[p], 1e3 * b->median_s[p]);
-    printf(", \"augment_ms\": %.6g", 1e3 * b->augment_s);
+    printf(", \"augment_ms\": %.6g, \"cpu_ms\": %.6g", 1e3 * b->augment_s, 1e3 * b->cpu_s);
     printf(", \"peak_rss_mib\": %.1f, \"startup_s\": %.3f}\n", b->peak_rss_mib, b->startup_s);
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Benchmarks nntrain against PyTorch on this machine, one thread a rank, at 1 and 2 ranks; writes build/bench.md and build/bench.csv.
-#   scripts/bench.sh [--rounds N] [--models mlp,lenet5,resnet18] [--ranks 1,2]
+#   scripts/bench.sh [--rounds N] [--models mlp,lenet5,resnet18] [--ranks 1,2]   (--help names the other models)
 # PyTorch comes from pip into build/bench-venv, or from apt (python3-torch) where there is no pip.
 set -euo pipefail
 # shellcheck source=common.sh

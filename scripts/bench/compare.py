@@ -13,16 +13,49 @@ import os
 import statistics
 import subprocess
 import sys
+from typing import NamedTuple
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-MODELS = {  # batch a rank, timed steps, warm-up steps, PyTorch's timed steps when choosing the variant
-    "mlp": (64, 400, 50, 100),
-    "lenet5": (64, 60, 10, 15),
-    "resnet18": (32, 8, 2, 3),
-}
-BARS = {"mlp": 2.0, "lenet5": 1.8, "resnet18": 1.5}
+TEXT = os.path.join(ROOT, "build", "bench-text.h5")  # tokens for the language model: README.md, byte by byte
 VARIANTS = [(mode, layout) for mode in ("eager", "compile") for layout in ("nchw", "channels_last")]
+
+
+class Model(NamedTuple):
+    batch: int        # a rank
+    steps: int        # timed
+    warmup: int
+    short: int        # PyTorch's timed steps when choosing the variant
+    bar: float = 1    # how much faster nntrain must be
+    config: str = ""  # in scripts/bench; default: that of its name
+    set: tuple = ()   # further settings
+
+
+def network(file, size, batch, steps):
+    """A network of launcher/models on coloured pictures of size x size."""
+    return Model(batch, steps, 2, 2, config="network",
+                 set=(f"model.file=launcher/models/{file}.ini", f"data.synthetic_shape=3,{size},{size}"))
+
+
+MODELS = {
+    "mlp": Model(64, 400, 50, 100, bar=2.0),
+    "lenet5": Model(64, 60, 10, 15, bar=1.8),
+    "resnet18": Model(32, 8, 2, 3, bar=1.5),
+    # On request: --models vit_tiny,gpt2. Sizes as in scripts/bench/pytorch.py.
+    "resnet20_cifar": network("resnet20_cifar", 32, 64, 8),
+    "vit_tiny": network("vit_tiny", 32, 64, 10),
+    "gpt2": Model(16, 8, 2, 2),
+    "mobilenet_v2": network("mobilenet_v2", 96, 16, 8),
+    "efficientnet_b0": network("efficientnet_b0", 96, 16, 6),
+    "inception3": network("inception3", 75, 16, 4),
+    "googlenet": network("googlenet", 96, 16, 8),
+    "densenet121": network("densenet121", 96, 8, 6),
+    "squeezenet1_1": network("squeezenet1_1", 128, 16, 8),
+    "alexnet": network("alexnet", 224, 16, 4),
+    "resnet50": network("resnet50", 96, 8, 6),
+    "vgg11": network("vgg11", 224, 4, 3),
+}
+DEFAULT = "mlp,lenet5,resnet18"
 
 
 class Failed(Exception):
@@ -40,23 +73,33 @@ def last_json(command, env=None):
 def run_pytorch(model, ranks, variant, steps, warmup):
     mode, layout = variant
     command = [sys.executable, os.path.join(HERE, "pytorch.py"), "--model", model, "--mode", mode, "--layout", layout,
-               "--steps", str(steps), "--warmup", str(warmup), "--batch", str(MODELS[model][0])]
+               "--steps", str(steps), "--warmup", str(warmup), "--batch", str(MODELS[model].batch)]
     if ranks > 1:
         command += ["--ddp", "--procs", str(ranks)]
     return last_json(command)
 
 
+def bench_command(binary, model, ranks, steps, warmup):
+    m = MODELS[model]
+    return [binary, "bench", f"scripts/bench/{m.config or model}.ini", "--json", f"--steps={steps}", f"--warmup={warmup}",
+            f"data.batch={m.batch * ranks}", "run.threads=1", *m.set]
+
+
+def make_text(binary):
+    if not os.path.exists(TEXT):
+        subprocess.run([binary, "import", "text", os.path.join(ROOT, "README.md"), TEXT], check=True, capture_output=True)
+
+
 def run_nntrain(binary, model, ranks, steps, warmup):
     command = ["mpirun", "-np", str(ranks)] if ranks > 1 else []
-    command += [binary, "bench", f"scripts/bench/{model}.ini", "--json", f"--steps={steps}", f"--warmup={warmup}",
-                f"data.batch={MODELS[model][0] * ranks}", "run.threads=1"]
+    command += bench_command(binary, model, ranks, steps, warmup)
     return last_json(command, dict(os.environ, OMP_NUM_THREADS="1"))
 
 
 def best_variant(model, ranks):
     """The fastest of those that run: torch.compile, for one, wants a C++ compiler."""
-    variants = [v for v in VARIANTS if model != "mlp" or v[1] == "nchw"]
-    steps = MODELS[model][3]
+    variants = [v for v in VARIANTS if model not in ("mlp", "gpt2") or v[1] == "nchw"]
+    steps = MODELS[model].short
     speed = {}
     for v in variants:
         try:
@@ -70,7 +113,7 @@ def best_variant(model, ranks):
 
 
 def compare(binary, model, ranks, rounds):
-    _, steps, warmup, _ = MODELS[model]
+    steps, warmup = MODELS[model].steps, MODELS[model].warmup
     print(f"{model}, {ranks} rank(s)", file=sys.stderr)
     variant = best_variant(model, ranks)
     ours, theirs = [], []
@@ -84,7 +127,7 @@ def compare(binary, model, ranks, rounds):
         "nntrain_samples_per_s": round(median(ours, "samples_per_s")),
         "pytorch_samples_per_s": round(median(theirs, "samples_per_s")),
         "ratio": round(statistics.median(a["samples_per_s"] / b["samples_per_s"] for a, b in zip(ours, theirs)), 2),
-        "bar": BARS[model],
+        "bar": MODELS[model].bar,
         "nntrain_rss_mib": round(median(ours, "peak_rss_mib")),
         "pytorch_rss_mib": round(median(theirs, "peak_rss_mib")),
         "nntrain_start_s": round(median(ours, "startup_s"), 3),
@@ -97,8 +140,7 @@ def run_pair(binary, model, steps, warmup):
     cores = sorted(os.sched_getaffinity(0))[:2]
     if len(cores) < 2:
         raise Failed("failed: a pair needs two cores")
-    command = [binary, "bench", f"scripts/bench/{model}.ini", "--json", f"--steps={steps}", f"--warmup={warmup}",
-               f"data.batch={MODELS[model][0]}", "run.threads=1"]
+    command = bench_command(binary, model, 1, steps, warmup)
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         runs = [pool.submit(last_json, ["taskset", "-c", str(core)] + command, dict(os.environ, OMP_NUM_THREADS="1"))
                 for core in cores]
@@ -108,7 +150,7 @@ def run_pair(binary, model, steps, warmup):
 def efficiency(binary, model, rounds):
     """Medians of samples/s at 2 ranks over twice one process alone, and over two processes that know nothing of each other:
     what the machine allows when both cores are busy. The three take turns; ratios are of neighbouring runs."""
-    _, steps, warmup, _ = MODELS[model]
+    steps, warmup = MODELS[model].steps, MODELS[model].warmup
     alone, pair = [], []
     for _ in range(rounds):
         one = run_nntrain(binary, model, 1, steps, warmup)["samples_per_s"]
@@ -143,12 +185,17 @@ def write_tables(rows, notes, out):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--binary", required=True)
-    p.add_argument("--models", default="mlp,lenet5,resnet18")
+    p.add_argument("--models", default=DEFAULT, help=f"of {', '.join(MODELS)}; default {DEFAULT}")
     p.add_argument("--ranks", default="1,2")
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--out", required=True, help="writes OUT.md and OUT.csv")
     args = p.parse_args()
     models = args.models.split(",")
+    unknown = [m for m in models if m not in MODELS]
+    if unknown:
+        p.error(f"there is no model {', '.join(unknown)}; there are {', '.join(MODELS)}")
+    if "gpt2" in models:
+        make_text(args.binary)
     rows = [compare(args.binary, m, int(r), args.rounds) for m in models for r in args.ranks.split(",")]
     notes = []
     if "2" in args.ranks.split(","):

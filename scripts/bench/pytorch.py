@@ -17,6 +17,7 @@ import socket
 import statistics
 import sys
 import time
+from typing import Callable, NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")   # before torch starts its thread pool
 os.environ.setdefault("MKL_NUM_THREADS", "1")
@@ -24,9 +25,6 @@ os.environ.setdefault("MKL_NUM_THREADS", "1")
 import torch                                     # noqa: E402
 import torch.distributed as dist                 # noqa: E402
 from torch import nn                             # noqa: E402
-
-DEFAULT_BATCH = {"mlp": 64, "lenet5": 64, "resnet18": 32}
-INPUT_SHAPE = {"mlp": (784,), "lenet5": (1, 28, 28), "resnet18": (3, 32, 32)}
 
 
 def mlp():
@@ -72,7 +70,46 @@ def resnet18():
     return nn.Sequential(*layers)
 
 
-MODELS = {"mlp": mlp, "lenet5": lenet5, "resnet18": resnet18}
+def of_torchvision(name, **options):
+    def make():
+        from torchvision import models
+        return getattr(models, name)(num_classes=10, **options)
+    return make
+
+
+def of_reference(name, *args):
+    """Architectures of launcher/models that torchvision does not have."""
+    def make():
+        sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        from reference import modules
+        return getattr(modules, name)(*args)
+    return make
+
+
+class Network(NamedTuple):
+    make: Callable
+    shape: tuple     # of a sample
+    batch: int
+    tokens: int = 0  # samples are so many tokens; each position foretells one
+
+
+MODELS = {
+    "mlp": Network(mlp, (784,), 64),
+    "lenet5": Network(lenet5, (1, 28, 28), 64),
+    "resnet18": Network(resnet18, (3, 32, 32), 32),
+    "resnet20_cifar": Network(of_reference("CifarResNet"), (3, 32, 32), 64),
+    "vit_tiny": Network(of_reference("vit_tiny"), (3, 32, 32), 64),
+    "gpt2": Network(of_reference("GPT2"), (128,), 16, tokens=256),
+    "mobilenet_v2": Network(of_torchvision("mobilenet_v2"), (3, 96, 96), 16),
+    "efficientnet_b0": Network(of_torchvision("efficientnet_b0"), (3, 96, 96), 16),
+    "inception3": Network(of_torchvision("inception_v3", aux_logits=False, init_weights=False), (3, 75, 75), 16),
+    "googlenet": Network(of_torchvision("googlenet", aux_logits=False, init_weights=False), (3, 96, 96), 16),
+    "densenet121": Network(of_torchvision("densenet121"), (3, 96, 96), 8),
+    "squeezenet1_1": Network(of_torchvision("squeezenet1_1"), (3, 128, 128), 16),
+    "alexnet": Network(of_torchvision("alexnet"), (3, 224, 224), 16),
+    "resnet50": Network(of_torchvision("resnet50"), (3, 96, 96), 8),
+    "vgg11": Network(of_torchvision("vgg11"), (3, 224, 224), 4),
+}
 
 
 def rss_mib():
@@ -92,8 +129,10 @@ def measure(args, rank, world):
     torch.manual_seed(1)
     import_rss = rss_mib()
     layout = torch.channels_last if args.layout == "channels_last" else torch.contiguous_format
-    model = MODELS[args.model]()
-    if args.model != "mlp":
+    network = MODELS[args.model]
+    is_image = len(network.shape) == 3
+    model = network.make()
+    if is_image:
         model = model.to(memory_format=layout)
     if args.ddp:
         model = nn.parallel.DistributedDataParallel(model)
@@ -105,24 +144,31 @@ def measure(args, rank, world):
 
     nbatches = 4
     torch.manual_seed(100 + rank)
-    xs = [torch.randn(args.batch, *INPUT_SHAPE[args.model]) for _ in range(nbatches)]
-    if args.model != "mlp":
-        xs = [x.to(memory_format=layout) for x in xs]
+    xs = [torch.randn(args.batch, *network.shape) for _ in range(nbatches)]
     ys = [torch.randint(0, 10, (args.batch,)) for _ in range(nbatches)]
+    if is_image:
+        xs = [x.to(memory_format=layout) for x in xs]
+    if network.tokens:
+        xs = [torch.randint(0, network.tokens, x.shape) for x in xs]
+        ys = [torch.randint(0, network.tokens, (x.numel(),)) for x in xs]
 
     times = []
+    cpu = 0.0
     loss = None
     for i in range(args.warmup + args.steps):
         if args.ddp and i == args.warmup:
             dist.barrier()
+        if i == args.warmup:
+            cpu = time.process_time()
         t0 = time.perf_counter()
         optimizer.zero_grad(set_to_none=True)
-        loss = loss_fn(step_model(xs[i % nbatches]), ys[i % nbatches])
+        loss = loss_fn(step_model(xs[i % nbatches]).flatten(0, -2), ys[i % nbatches])
         loss.backward()
         optimizer.step()
         if i >= args.warmup:
             times.append(time.perf_counter() - t0)
 
+    cpu = (time.process_time() - cpu) / args.steps
     step = statistics.median(times)
     if args.ddp:      # the slowest rank's median sets the pace
         t = torch.tensor([step])
@@ -135,7 +181,7 @@ def measure(args, rank, world):
             "mode": args.mode, "layout": args.layout, "optimizer": args.optimizer, "procs": world,
             "threads": args.threads, "steps": args.steps,
             "samples_per_s": round(args.batch * world / step, 1), "ms_per_step": round(step * 1e3, 4),
-            "ms_min": round(min(times) * 1e3, 4), "ms_mean": round(statistics.fmean(times) * 1e3, 4),
+            "cpu_ms": round(cpu * 1e3, 4), "ms_min": round(min(times) * 1e3, 4), "ms_mean": round(statistics.fmean(times) * 1e3, 4),
             "peak_rss_mib": round(peak, 1), "rss_after_import_mib": round(import_rss, 1),
             "loss": round(loss.item(), 4),
         }), flush=True)
@@ -163,7 +209,7 @@ def run_rank(rank, world, args, port=None):
 def main():
     p = argparse.ArgumentParser(description="Training throughput of PyTorch on CPU; prints one JSON line.")
     p.add_argument("--model", choices=sorted(MODELS), required=True)
-    p.add_argument("--batch", type=int, help="samples per process and step (default 64, resnet18 32)")
+    p.add_argument("--batch", type=int, help="samples per process and step (default: the network's own)")
     p.add_argument("--steps", type=int, default=100)
     p.add_argument("--warmup", type=int, default=10)
     p.add_argument("--threads", type=int, default=1, help="threads per process (default 1)")
@@ -175,7 +221,7 @@ def main():
     p.add_argument("--procs", type=int, default=2, help="processes started by --ddp outside torchrun")
     args = p.parse_args()
     if args.batch is None:
-        args.batch = DEFAULT_BATCH[args.model]
+        args.batch = MODELS[args.model].batch
     if min(args.batch, args.steps, args.threads, args.procs) < 1 or args.warmup < 0:
         p.error("--batch, --steps, --threads and --procs must be positive, --warmup not negative")
 
