@@ -1,8 +1,11 @@
 /* What transformers spend their time on, cpu against ref at sizes where products are real ones: heads that do
- * and do not fill a vector, causal and not, with dropout and without, one position; layer_norm. One and three
- * threads, training and inference, gradients assigned and added to. */
+ * and do not fill a vector, causal and not, with dropout and without, one position; layer_norm; embeddings of
+ * tokens, some of which come often and some never, and of positions. One and three threads, training and
+ * inference, gradients assigned and added to. */
+#include "core/layers/embedding.h"
 #include "core/layers/layer_norm.h"
 #include "core/layers/multihead_attention.h"
+#include "core/layers/position_embedding.h"
 #include "tests/unit/op_pair.h"
 
 /* float sums of up to 300 terms, and an exponential */
@@ -76,8 +79,56 @@ static void layer_norm(void **state)
         }
 }
 
+static void embedding(void **state)
+{
+    (void)state;
+    static const int64_t cases[][4] = {{4, 17, 50, 70}, {1, 1, 3, 1}, {6, 40, 7, 128}}; /* N, T, V, E */
+    int32_t token[240];
+    for (int i = 0; i < 3; i++) {
+        const int64_t *c = cases[i], v = c[2], e = c[3];
+        for (int64_t j = 0; j < c[0] * c[1]; j++)
+            token[j] = (int32_t)(j % 3 == 0 ? 1 : j * j % v);
+        const nt_embedding_options o = {v, e, 1};
+        nt_tensor x = nt_tensor_plain(NT_I32, nt_shape_of(2, c[0], c[1]));
+        x.data = token;
+        pair_spec spec = {.kind = "embedding",
+                          .options = &o,
+                          .n_inputs = 1,
+                          .n_params = 1,
+                          .x = {x},
+                          .param = {nt_shape_of(2, v, e)},
+                          .y = nt_shape_of(3, c[0], c[1], e),
+                          .tolerance = TOLERANCE};
+        pair_check(&spec);
+        spec.inference = true;
+        pair_check(&spec);
+    }
+}
+
+/* As many positions as the weight has, and fewer. */
+static void position_embedding(void **state)
+{
+    (void)state;
+    for (int way = 0; way < 8; way++) {
+        const nt_position_embedding_options o = {.max_length = way & 1 ? 40 : 33};
+        const int64_t rows = o.max_length, e = 21;
+        nt_shape x = nt_shape_of(3, (int64_t)5, (int64_t)33, e);
+        pair_check(&(pair_spec){.kind = "position_embedding",
+                                .options = &o,
+                                .n_inputs = 1,
+                                .n_params = 1,
+                                .x = {nt_tensor_plain(NT_F32, x)},
+                                .param = {nt_shape_of(2, rows, e)},
+                                .y = x,
+                                .in_place = way & 2,
+                                .inference = way & 4,
+                                .tolerance = TOLERANCE});
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(attention), cmocka_unit_test(layer_norm)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(attention), cmocka_unit_test(layer_norm),
+                                       cmocka_unit_test(embedding), cmocka_unit_test(position_embedding)};
     return cmocka_run_group_tests_name("cpu_transformer", tests, NULL, NULL);
 }

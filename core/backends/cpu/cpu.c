@@ -12,12 +12,28 @@
 #include <sys/mman.h>
 
 static const nt_op_impl *const impls[] = {
-    &nt_cpu_input,           &nt_cpu_conv2d,        &nt_cpu_linear,
-    &nt_cpu_max_pool,        &nt_cpu_avg_pool,      &nt_cpu_avg_pool_padded,
-    &nt_cpu_global_avg_pool, &nt_cpu_flatten,       &nt_cpu_batchnorm,
-    &nt_cpu_activation,      &nt_cpu_add,           &nt_cpu_concat,
-    &nt_cpu_dropout,         &nt_cpu_cross_entropy, &nt_cpu_multihead_attention,
+    &nt_cpu_input,
+    &nt_cpu_conv2d,
+    &nt_cpu_linear,
+    &nt_cpu_max_pool,
+    &nt_cpu_avg_pool,
+    &nt_cpu_avg_pool_padded,
+    &nt_cpu_global_avg_pool,
+    &nt_cpu_flatten,
+    &nt_cpu_batchnorm,
+    &nt_cpu_activation,
+    &nt_cpu_add,
+    &nt_cpu_concat,
+    &nt_cpu_dropout,
+    &nt_cpu_cross_entropy,
+    &nt_cpu_multihead_attention,
     &nt_cpu_layer_norm,
+    &nt_cpu_multiply,
+    &nt_cpu_adaptive_avg_pool,
+    &nt_cpu_stochastic_depth,
+    &nt_cpu_embedding,
+    &nt_cpu_position_embedding,
+    &nt_cpu_cross_entropy_full,
 };
 
 enum { HUGE_PAGE = 2 << 20 };
@@ -130,12 +146,13 @@ static const nt_op_impl *cpu_find_op(const nt_backend *backend, const char *kind
     return NULL;
 }
 
-/* ReLU where it costs nothing: on values that are in registers anyway. */
+/* ReLU and ReLU6 where they cost nothing: on values that are in registers anyway. */
 static bool cpu_fuses(const nt_backend *backend, const char *kind, const void *options,
                       const nt_activation_options *activation, bool training)
 {
     (void)options, (void)training;
     static const char *const kinds[] = {"linear", "batchnorm", "add", "max_pool"};
+    if (activation->function == NT_ACT_RELU6) return strcmp(kind, "batchnorm") == 0;
     if (activation->function != NT_ACT_RELU || !cpu_find_op(backend, kind)) return false;
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (strcmp(kind, kinds[i]) == 0) return true;

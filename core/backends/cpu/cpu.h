@@ -164,6 +164,15 @@ typedef struct nt_cpu_strips {
 
 /* Of a tensor (N, C, ...); false for a layout that is not known here. */
 bool nt_cpu_strips_of(nt_cpu *cpu, const nt_tensor *t, nt_cpu_strips *out);
+
+/* How the loops of vec_norm.h walk through a strip of group g: `full` rows of `lanes` values `stride` apart,
+ * then one short row of `rest`, which only wide strips have. */
+typedef struct nt_cpu_walk {
+    int64_t full, stride;
+    int lanes, rest;
+} nt_cpu_walk;
+
+nt_cpu_walk nt_cpu_walk_of(const nt_cpu_strips *s, int64_t g);
 /* Channels in group g. */
 static inline int nt_cpu_lanes(const nt_cpu_strips *s, int64_t g)
 {
@@ -177,6 +186,7 @@ static inline int nt_cpu_lanes(const nt_cpu_strips *s, int64_t g)
 extern const nt_op_impl nt_cpu_conv2d, nt_cpu_linear, nt_cpu_linear_dnnl, nt_cpu_max_pool, nt_cpu_avg_pool,
     nt_cpu_avg_pool_padded, nt_cpu_global_avg_pool, nt_cpu_batchnorm, nt_cpu_activation, nt_cpu_add,
     nt_cpu_flatten, nt_cpu_input, nt_cpu_dropout, nt_cpu_concat, nt_cpu_cross_entropy,
-    nt_cpu_multihead_attention, nt_cpu_layer_norm;
+    nt_cpu_multihead_attention, nt_cpu_layer_norm, nt_cpu_multiply, nt_cpu_adaptive_avg_pool,
+    nt_cpu_stochastic_depth, nt_cpu_embedding, nt_cpu_position_embedding, nt_cpu_cross_entropy_full;
 
 #endif

@@ -1,4 +1,4 @@
-/* batchnorm, as core/layers/batchnorm.h defines it, with ReLU on top where it is fused.
+/* batchnorm, as core/layers/batchnorm.h defines it, with ReLU or ReLU6 on top where it is fused.
  *
  * Group by group of channels: one pass over x for the statistics, one that writes y; in backward one over x
  * and dy for the sums, one that writes dx. A group of a whole batch mostly stays in cache between its passes.
@@ -20,7 +20,8 @@
 typedef struct norm {
     nt_cpu_strips strips;
     double eps, count; /* values per channel */
-    bool relu;
+    bool relu;         /* y = max(y, 0), */
+    float top;         /* and no more than this: 6 for ReLU6 */
 } norm;
 
 /* Statistics of the batch, kept for backward. */
@@ -54,6 +55,7 @@ static nt_status batchnorm_create(nt_op *op)
     b->eps = o->eps;
     b->count = (double)nt_shape_elems(op->y.shape) / (double)op->y.shape.dim[1];
     b->relu = op->activation != NULL;
+    b->top = b->relu && op->activation->function == NT_ACT_RELU6 ? 6 : INFINITY;
     nt_cpu_copy_layout(&op->y, &op->x[0]);
     op->flags = op->training ? NT_OP_KEEPS_X | NT_OP_INPLACE_BACKWARD : NT_OP_INPLACE_FORWARD;
     if (op->training) op->saved_bytes = nt_moments_bytes(op->y.shape.dim[1]);
@@ -67,19 +69,6 @@ static void batchnorm_destroy(nt_op *op)
 }
 
 /* ---- one group of channels ---- */
-
-/* A plain (N, C, H, W) is taken NT_LANES neighbours of a channel at a time: `full` rows of that, then one
- * short row of `rest` values. Others have `full` rows of their channels and no rest. */
-typedef struct walk {
-    int64_t full, stride;
-    int lanes, rest;
-} walk;
-
-static walk walk_of(const nt_cpu_strips *s, int64_t g)
-{
-    if (!s->wide) return (walk){s->rows, s->pixel, s->padded ? (int)s->width : nt_cpu_lanes(s, g), 0};
-    return (walk){s->rows / NT_LANES, NT_LANES, NT_LANES, (int)(s->rows % NT_LANES)};
-}
 
 /* Which channel lane v of group g is. */
 static int64_t channel_of(const nt_cpu_strips *s, int64_t g, int v)
@@ -124,7 +113,7 @@ static void run_stretch(const job *j, nt_vec_norm *h, int64_t at, int64_t rows, 
 static void run_group(const job *j, int64_t g, nt_vec_norm *h)
 {
     const nt_cpu_strips *s = j->strips;
-    const walk w = walk_of(s, g);
+    const nt_cpu_walk w = nt_cpu_walk_of(s, g);
     for (int64_t i = 0; i < s->images; i++) {
         int64_t at = i * s->image + g * s->group;
         run_stretch(j, h, at, w.full, w.lanes);
@@ -151,7 +140,7 @@ static void write_group(const nt_op *op, int64_t g, nt_vec_norm *h, float *out, 
 /* All zero to begin with: lanes in memory that are no channels then come out as zero. */
 static nt_vec_norm begin_group(const norm *b, int64_t g)
 {
-    return (nt_vec_norm){.stride = walk_of(&b->strips, g).stride, .relu = b->relu};
+    return (nt_vec_norm){.stride = nt_cpu_walk_of(&b->strips, g).stride, .relu = b->relu, .top = b->top};
 }
 
 /* Statistics of group g into mean and var (C). */

@@ -1,29 +1,22 @@
 /* layer_norm of plain rows, as core/layers/layer_norm.h defines it: ref's arithmetic without its divisions
  * for every element.
  *
- * Sums are made in double, in PARTS interleaved parts, which the compiler turns into vectors; their order
- * does not depend on threads, as each row is one item. Gradients of weight and bias are sums over rows, made
- * for a block of columns at a time. */
+ * Sums are made in double; their order does not depend on threads, as each row is one item. Gradients of
+ * weight and bias are sums over rows, made for a block of columns at a time. */
 #include "core/backends/cpu/cpu.h"
 
 #include "core/fallback.h"
 #include "core/layers/layer_norm.h"
 
-#include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
-enum { PARTS = 8, COLUMNS = 64 };
-
-typedef struct moments {
-    float mean, inv_std;
-} moments;
+enum { COLUMNS = 64 };
 
 typedef struct layer_norm {
     int64_t rows, m;
     double eps;
     nt_op *op;
-    moments *moments; /* (rows) */
+    nt_vec_moments *moments; /* (rows) */
     bool accumulate;
 } layer_norm;
 
@@ -45,8 +38,8 @@ static nt_status layer_norm_create(nt_op *op)
         l->m *= op->y.shape.dim[op->y.shape.n_dims - 1 - i];
     l->rows = nt_shape_elems(op->y.shape) / l->m;
     op->flags = op->training ? NT_OP_KEEPS_X | NT_OP_INPLACE_BACKWARD : NT_OP_INPLACE_FORWARD;
-    op->saved_bytes = op->training ? (size_t)l->rows * sizeof(moments) : 0;
-    op->scratch_bytes = op->training ? 0 : (size_t)l->rows * sizeof(moments);
+    op->saved_bytes = op->training ? (size_t)l->rows * sizeof(nt_vec_moments) : 0;
+    op->scratch_bytes = op->training ? 0 : (size_t)l->rows * sizeof(nt_vec_moments);
     return NT_OK;
 }
 
@@ -56,48 +49,17 @@ static nt_status layer_norm_bind(nt_op *op)
     return NT_OK;
 }
 
-static double total(const double *part)
-{
-    double sum = 0;
-    for (int k = 0; k < PARTS; k++)
-        sum += part[k];
-    return sum;
-}
-
-/* Mean, then variance around it: one pass would cancel where the mean is large. */
-static moments moments_of(const layer_norm *l, const float *x)
-{
-    double sum[PARTS] = {0}, squares[PARTS] = {0};
-    const int64_t whole = l->m / PARTS * PARTS;
-    for (int64_t j = 0; j < whole; j += PARTS)
-        for (int k = 0; k < PARTS; k++)
-            sum[k] += (double)x[j + k];
-    for (int64_t j = whole; j < l->m; j++)
-        sum[j - whole] += (double)x[j];
-    const double mean = total(sum) / (double)l->m;
-    for (int64_t j = 0; j < whole; j += PARTS)
-        for (int k = 0; k < PARTS; k++)
-            squares[k] += ((double)x[j + k] - mean) * ((double)x[j + k] - mean);
-    for (int64_t j = whole; j < l->m; j++)
-        squares[j - whole] += ((double)x[j] - mean) * ((double)x[j] - mean);
-    return (moments){(float)mean, (float)(1 / sqrt(total(squares) / (double)l->m + l->eps))};
-}
-
 static void forward_row(void *arg, int64_t r)
 {
     const layer_norm *l = arg;
     const nt_op *op = l->op;
+    const nt_vec_ops *vec = nt_cpu_of(op)->vec;
     const float *x = (const float *)op->x[0].data + r * l->m;
-    float *y = (float *)op->y.data + r * l->m;
-    const moments h = l->moments[r] = moments_of(l, x);
-    if (op->n_params == 0) {
-        for (int64_t j = 0; j < l->m; j++)
-            y[j] = (x[j] - h.mean) * h.inv_std;
-        return;
-    }
-    const float *weight = op->param[NT_LN_WEIGHT].data, *bias = op->param[NT_LN_BIAS].data;
-    for (int64_t j = 0; j < l->m; j++)
-        y[j] = weight[j] * ((x[j] - h.mean) * h.inv_std) + bias[j];
+    const bool affine = op->n_params > 0;
+    vec->row_moments(&l->moments[r], x, l->eps, l->m);
+    vec->row_norm((float *)op->y.data + r * l->m, &l->moments[r], x,
+                  affine ? op->param[NT_LN_WEIGHT].data : NULL, affine ? op->param[NT_LN_BIAS].data : NULL,
+                  l->m);
 }
 
 static nt_status layer_norm_forward(nt_op *op, const nt_pass *pass)
@@ -108,31 +70,15 @@ static nt_status layer_norm_forward(nt_op *op, const nt_pass *pass)
     return NT_OK;
 }
 
-/* dx = inv_std (g - mean(g) - xhat mean(g xhat)), g = weight dy; dx may be dy. */
+/* dx may be dy. */
 static void backward_row(void *arg, int64_t r)
 {
     const layer_norm *l = arg;
     const nt_op *op = l->op;
-    const float *x = (const float *)op->x[0].data + r * l->m, *dy = (const float *)op->dy.data + r * l->m;
-    const float *weight = op->n_params ? op->param[NT_LN_WEIGHT].data : NULL;
-    float *dx = (float *)op->dx[0].data + r * l->m;
-    const moments h = l->moments[r];
-    double sum[PARTS] = {0}, sum_xhat[PARTS] = {0};
-    const int64_t whole = l->m / PARTS * PARTS;
-    for (int64_t j = 0; j < l->m; j++)
-        dx[j] = weight ? weight[j] * dy[j] : dy[j];
-    for (int64_t j = 0; j < whole; j += PARTS)
-        for (int k = 0; k < PARTS; k++) {
-            sum[k] += (double)dx[j + k];
-            sum_xhat[k] += (double)(dx[j + k] * ((x[j + k] - h.mean) * h.inv_std));
-        }
-    for (int64_t j = whole; j < l->m; j++) {
-        sum[j - whole] += (double)dx[j];
-        sum_xhat[j - whole] += (double)(dx[j] * ((x[j] - h.mean) * h.inv_std));
-    }
-    const float mean = (float)(total(sum) / (double)l->m), slope = (float)(total(sum_xhat) / (double)l->m);
-    for (int64_t j = 0; j < l->m; j++)
-        dx[j] = h.inv_std * (dx[j] - mean - (x[j] - h.mean) * h.inv_std * slope);
+    const int64_t at = r * l->m;
+    nt_cpu_of(op)->vec->row_norm_backward((float *)op->dx[0].data + at, &l->moments[r],
+                                          (const float *)op->dy.data + at, (const float *)op->x[0].data + at,
+                                          op->n_params ? op->param[NT_LN_WEIGHT].data : NULL, l->m);
 }
 
 /* Gradients of weight and bias of one block of columns. */
@@ -145,11 +91,7 @@ static void backward_columns(void *arg, int64_t block)
     for (int64_t r = 0; r < l->rows; r++) {
         const float *x = (const float *)op->x[0].data + r * l->m + first;
         const float *dy = (const float *)op->dy.data + r * l->m + first;
-        const moments h = l->moments[r];
-        for (int64_t j = 0; j < n; j++) {
-            dweight[j] += (double)(dy[j] * ((x[j] - h.mean) * h.inv_std));
-            dbias[j] += (double)dy[j];
-        }
+        nt_cpu_of(op)->vec->row_norm_columns(dweight, dbias, &l->moments[r], dy, x, n);
     }
     float *to_weight = (float *)op->dparam[NT_LN_WEIGHT].data + first,
           *to_bias = (float *)op->dparam[NT_LN_BIAS].data + first;

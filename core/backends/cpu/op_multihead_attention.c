@@ -118,14 +118,7 @@ static void softmax_rows(const attention *a, float *s)
 {
     for (int64_t i = 0; i < a->t; i++, s += a->t) {
         const int64_t seen = a->causal ? i + 1 : a->t;
-        float top = s[0];
-        double sum = 0;
-        for (int64_t j = 1; j < seen; j++)
-            top = s[j] > top ? s[j] : top;
-        a->vec->exp_shifted(s, s, top, seen);
-        for (int64_t j = 0; j < seen; j++)
-            sum += (double)s[j];
-        a->vec->scale(s, s, (float)(1 / sum), seen);
+        a->vec->softmax(s, s, seen);
         memset(s + seen, 0, (size_t)(a->t - seen) * sizeof *s);
     }
 }
@@ -208,23 +201,16 @@ static nt_status backward_projection(const nt_op *op, int weight, int bias, cons
     float *dbias = op->dparam[bias].data;
     memset(a->sums, 0, (size_t)k * sizeof *a->sums);
     for (int64_t i = 0; i < rows; i++)
-        for (int64_t u = 0; u < k; u++)
-            a->sums[u] += (double)dy[i * k + u];
+        a->vec->accumulate(a->sums, dy + i * k, k);
     for (int64_t u = 0; u < k; u++)
         dbias[u] = (float)(accumulate ? (double)dbias[u] + a->sums[u] : a->sums[u]);
     return NT_OK;
 }
 
-/* ds = p (ds - sum over j of ds p) in every row */
 static void softmax_rows_backward(const attention *a, float *ds, const float *p)
 {
-    for (int64_t i = 0; i < a->t; i++, ds += a->t, p += a->t) {
-        double dot = 0;
-        for (int64_t j = 0; j < a->t; j++)
-            dot += (double)ds[j] * (double)p[j];
-        for (int64_t j = 0; j < a->t; j++)
-            ds[j] = p[j] * (ds[j] - (float)dot);
-    }
+    for (int64_t i = 0; i < a->t; i++, ds += a->t, p += a->t)
+        a->vec->softmax_backward(ds, p, a->t);
 }
 
 static void head_backward(void *arg, int64_t i)

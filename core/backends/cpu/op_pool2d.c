@@ -1,4 +1,4 @@
-/* max_pool, avg_pool and global_avg_pool over strips of channels, in the layout of x.
+/* max_pool, avg_pool, adaptive_avg_pool and global_avg_pool over strips of channels, in the layout of x.
  *
  * max_pool keeps which element of its window each output came from. oneDNN's pooling was the alternative: its
  * maximum skips NaN, and it cannot take a ReLU along, which costs nothing here: max(relu(x)) is
@@ -60,26 +60,31 @@ static nt_status take_layout(nt_op *op)
     NT_BUG_UNLESS(false, "layer %s: a layout that is not known", op->name);
 }
 
-static nt_status window_create(nt_op *op)
+static nt_status create_with(nt_op *op, nt_vec_window window)
 {
-    const nt_pool2d_options *o = op->options;
-    const int64_t *x = op->x[0].shape.dim, *y = op->y.shape.dim;
     nt_cpu_strips in;
     if (!nt_cpu_strips_of(nt_cpu_of(op), &op->x[0], &in)) {
         NT_BUG_UNLESS(!op->activation, "layer %s: ReLU fused into a layout that is not known", op->name);
         return nt_fallback_create(op, op->impl->kind);
     }
-    NT_TRY(make_pool(op, &in,
-                     (nt_vec_window){.size = {x[2], x[3]},
-                                     .out = {y[2], y[3]},
-                                     .kernel = {o->kernel[0], o->kernel[1]},
-                                     .stride = {o->stride[0], o->stride[1]},
-                                     .pad = {o->pad_begin[0], o->pad_begin[1]},
-                                     .pad_end = {o->pad_end[0], o->pad_end[1]},
-                                     .counts = o->count_include_pad}));
+    NT_TRY(make_pool(op, &in, window));
     NT_TRY(take_layout(op));
     pool *p = op->state;
     NT_BUG_UNLESS(nt_cpu_strips_of(nt_cpu_of(op), &op->y, &p->out), "layer %s: layout of y", op->name);
+    return NT_OK;
+}
+
+static nt_status window_create(nt_op *op)
+{
+    const nt_pool2d_options *o = op->options;
+    const int64_t *x = op->x[0].shape.dim, *y = op->y.shape.dim;
+    NT_TRY(create_with(op, (nt_vec_window){.size = {x[2], x[3]},
+                                           .out = {y[2], y[3]},
+                                           .kernel = {o->kernel[0], o->kernel[1]},
+                                           .stride = {o->stride[0], o->stride[1]},
+                                           .pad = {o->pad_begin[0], o->pad_begin[1]},
+                                           .pad_end = {o->pad_end[0], o->pad_end[1]},
+                                           .counts = o->count_include_pad}));
     return NT_OK;
 }
 
@@ -204,6 +209,30 @@ const nt_op_impl nt_cpu_avg_pool = {
 const nt_op_impl nt_cpu_avg_pool_padded = {
     .kind = "avg_pool_padded",
     .create = window_create,
+    .destroy = pool_destroy,
+    .forward = avg_forward,
+    .backward = avg_backward,
+};
+
+/* Where all windows are alike they are those of avg_pool; where each is one element, y is x. */
+static nt_status adaptive_create(nt_op *op)
+{
+    const int64_t *x = op->x[0].shape.dim, *y = op->y.shape.dim;
+    if (x[2] == y[2] && x[3] == y[3]) {
+        op->impl = &nt_cpu_flatten;
+        return op->impl->create(op);
+    }
+    if (x[2] % y[2] != 0 || x[3] % y[3] != 0) return nt_fallback_create(op, "adaptive_avg_pool");
+    const int64_t size[2] = {x[2] / y[2], x[3] / y[3]};
+    return create_with(op, (nt_vec_window){.size = {x[2], x[3]},
+                                           .out = {y[2], y[3]},
+                                           .kernel = {size[0], size[1]},
+                                           .stride = {size[0], size[1]}});
+}
+
+const nt_op_impl nt_cpu_adaptive_avg_pool = {
+    .kind = "adaptive_avg_pool",
+    .create = adaptive_create,
     .destroy = pool_destroy,
     .forward = avg_forward,
     .backward = avg_backward,

@@ -60,3 +60,9 @@ bool nt_cpu_strips_of(nt_cpu *cpu, const nt_tensor *t, nt_cpu_strips *out)
     *out = channels_last(t, false);
     return true;
 }
+
+nt_cpu_walk nt_cpu_walk_of(const nt_cpu_strips *s, int64_t g)
+{
+    if (!s->wide) return (nt_cpu_walk){s->rows, s->pixel, s->padded ? (int)s->width : nt_cpu_lanes(s, g), 0};
+    return (nt_cpu_walk){s->rows / NT_LANES, NT_LANES, NT_LANES, (int)(s->rows % NT_LANES)};
+}

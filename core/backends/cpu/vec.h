@@ -18,9 +18,10 @@
 typedef struct nt_vec_norm {
     int lanes;      /* channels in use */
     int64_t stride; /* elements from one row to the next */
-    bool relu;
+    bool relu;      /* y = max(y, 0), and min(y, top) */
+    float top;
     float mean[NT_LANES], factor[NT_LANES], bias[NT_LANES];
-    /* Backward: dx = factor dz - (x - mean) slope - offset, dz = dy where y > 0 (with relu). */
+    /* Backward: dx = factor dz - (x - mean) slope - offset, dz = dy where 0 < y < top (with relu). */
     float slope[NT_LANES], offset[NT_LANES];
 } nt_vec_norm;
 
@@ -33,6 +34,11 @@ typedef struct nt_vec_window {
     int64_t pixel; /* elements from one position to the next, of x and y */
     int64_t size[2], out[2], kernel[2], stride[2], pad[2], pad_end[2]; /* of x, of y; pad: before */
 } nt_vec_window;
+
+/* Of a row. */
+typedef struct nt_vec_moments {
+    float mean, inv_std;
+} nt_vec_moments;
 
 /* A dropout mask: kept elements are `scale`, the others 0; core/layers/dropout.h. */
 typedef struct nt_vec_mask {
@@ -75,6 +81,21 @@ typedef struct nt_vec_ops {
     void (*gelu_tanh)(float *y, const float *x, int64_t n);
     void (*gelu_tanh_backward)(float *dx, const float *dy, const float *x, int64_t n);
     void (*exp_shifted)(float *y, const float *x, float shift, int64_t n); /* y = exp(x - shift) */
+    void (*accumulate)(double *sum, const float *x, int64_t n);            /* sum += x */
+    float (*largest)(const float *x, int64_t n); /* of n >= 1; NaN if the first is, others are passed over */
+    double (*sum)(const float *x, int64_t n);
+    /* Rows: y = exp(x) / sum exp(x), y may be x; dx = y (dx - sum of dx y). A NaN makes all of y NaN. */
+    void (*softmax)(float *y, const float *x, int64_t n);
+    void (*softmax_backward)(float *dx, const float *y, int64_t n);
+    /* layer_norm of one row; weight and bias NULL: 1 and 0. columns: adds this row's part of the gradients of
+     * weight and bias. */
+    void (*row_moments)(nt_vec_moments *h, const float *x, double eps, int64_t n);
+    void (*row_norm)(float *y, const nt_vec_moments *h, const float *x, const float *weight,
+                     const float *bias, int64_t n);
+    void (*row_norm_backward)(float *dx, const nt_vec_moments *h, const float *dy, const float *x,
+                              const float *weight, int64_t n);
+    void (*row_norm_columns)(double *dweight, double *dbias, const nt_vec_moments *h, const float *dy,
+                             const float *x, int64_t n);
     void (*dropout_mask)(float *mask, const nt_vec_mask *m, int64_t n);
     double (*sum_squares)(const float *x, int64_t n);
     /* Batch normalisation of up to 16 channels side by side. sum: of d and d^2, d = x - mean; backward

@@ -85,6 +85,11 @@ INLINE lanes_f lanes_select(lanes_i mask, lanes_f a, lanes_f b)
     return (lanes_f)lanes_select_i(mask, (lanes_i)a, (lanes_i)b);
 }
 
+INLINE lanes_f lanes_of(float value)
+{
+    return (lanes_f){0} + value;
+}
+
 /* 0 where mask is set, else v. */
 INLINE lanes_f lanes_unless(lanes_i mask, lanes_f v)
 {
@@ -95,6 +100,7 @@ INLINE lanes_f lanes_unless(lanes_i mask, lanes_f v)
 #include "core/backends/cpu/vec_norm.h"
 #include "core/backends/cpu/vec_pool.h"
 #include "core/backends/cpu/vec_random.h"
+#include "core/backends/cpu/vec_rows.h"
 #include "core/backends/cpu/vec_update.h"
 
 const nt_vec_ops NT_VEC_TABLE = {
@@ -131,6 +137,15 @@ const nt_vec_ops NT_VEC_TABLE = {
     .gelu_tanh = vec_gelu_tanh,
     .gelu_tanh_backward = vec_gelu_tanh_backward,
     .exp_shifted = vec_exp_shifted,
+    .accumulate = vec_accumulate,
+    .largest = vec_largest,
+    .sum = vec_sum,
+    .softmax = vec_softmax,
+    .softmax_backward = vec_softmax_backward,
+    .row_moments = vec_row_moments,
+    .row_norm = vec_row_norm,
+    .row_norm_backward = vec_row_norm_backward,
+    .row_norm_columns = vec_row_norm_columns,
     .dropout_mask = vec_dropout_mask,
     .sum_squares = vec_sum_squares,
     .norm_sums = vec_norm_sums,

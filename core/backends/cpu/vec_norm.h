@@ -59,7 +59,9 @@ INLINE void norm_apply(float *y, const nt_vec_norm *h, const float *x, int64_t r
     const int64_t step = h->stride;
     for (int64_t r = 0; r < rows; r++, x += step, y += step) {
         lanes_f t = (lanes_load(x, lanes) - mean) * factor + bias;
-        lanes_store(y, relu ? lanes_unless(t < 0, t) : t, lanes);
+        if (relu) t = lanes_unless(t < 0, t);
+        if (relu) t = lanes_select(t > h->top, lanes_of(h->top), t);
+        lanes_store(y, t, lanes);
     }
 }
 
@@ -68,6 +70,12 @@ static void vec_norm_apply(float *y, const nt_vec_norm *h, const float *x, int64
 #define FN(lanes, relu) norm_apply(y, h, x, rows, lanes, relu)
     BY_STRIP(h, FN);
 #undef FN
+}
+
+/* dz where the output t was between 0 and top, or is a NaN. */
+INLINE lanes_f lanes_inside(lanes_f t, float top, lanes_f dz)
+{
+    return lanes_unless((t <= 0) | (t >= top), dz);
 }
 
 /* Sums of dz and dz (x - mean). dz is dy where the output was positive, found by the same expression as in
@@ -82,7 +90,7 @@ INLINE void norm_backward_sums(float sum[2][NT_LANES], const nt_vec_norm *h, con
     for (int64_t r = 0; r < rows; r += CHAINS)
         for (int k = 0; k < CHAINS && r + k < rows; k++, x += step, dy += step) {
             lanes_f d = lanes_load(x, lanes) - mean, dz = lanes_load(dy, lanes);
-            if (relu) dz = lanes_unless(d * factor + bias <= 0, dz);
+            if (relu) dz = lanes_inside(d * factor + bias, h->top, dz);
             s[k] += dz;
             q[k] += dz * d;
         }
@@ -106,7 +114,7 @@ INLINE void norm_backward(float *dx, const nt_vec_norm *h, const float *dy, cons
     const int64_t step = h->stride;
     for (int64_t r = 0; r < rows; r++, x += step, dy += step, dx += step) {
         lanes_f d = lanes_load(x, lanes) - mean, dz = lanes_load(dy, lanes);
-        if (relu) dz = lanes_unless(d * factor + bias <= 0, dz);
+        if (relu) dz = lanes_inside(d * factor + bias, h->top, dz);
         lanes_store(dx, factor * dz - d * slope - offset, lanes);
     }
 }
