@@ -77,7 +77,7 @@ nt_status nt_cpu_md_of(nt_cpu *cpu, nt_md *out, const nt_tensor *t)
 
 nt_status nt_cpu_set_md(nt_cpu *cpu, nt_tensor *t, nt_md md)
 {
-    nt_md plain;
+    nt_md plain = {0};
     NT_TRY(nt_cpu_md_plain(cpu, &plain, md));
     t->layout = NULL;
     t->n_bytes = dnnl_memory_desc_get_size(md);
@@ -125,7 +125,7 @@ done:
 nt_status nt_cpu_to_plain(nt_backend *backend, void *host, const nt_tensor *t)
 {
     nt_cpu *cpu = backend->state;
-    nt_md plain;
+    nt_md plain = {0};
     NT_TRY(nt_cpu_md_plain(cpu, &plain, t->layout->md));
     NT_TRY(nt_cpu_reorder_now(cpu, t->layout->md, t->data, plain, host));
     return NT_OK;
@@ -134,7 +134,7 @@ nt_status nt_cpu_to_plain(nt_backend *backend, void *host, const nt_tensor *t)
 nt_status nt_cpu_from_plain(nt_backend *backend, nt_tensor *t, const void *host)
 {
     nt_cpu *cpu = backend->state;
-    nt_md plain;
+    nt_md plain = {0};
     NT_TRY(nt_cpu_md_plain(cpu, &plain, t->layout->md));
     NT_TRY(nt_cpu_reorder_now(cpu, plain, host, t->layout->md, t->data));
     return NT_OK;
