@@ -199,21 +199,45 @@ static nt_status take_file(nt_config *config, const char *path, bool only_groups
     return status;
 }
 
-/* Looks for a relative path in the working directory, in the config file's folder and where the installed
- * models are, in this order. Whatever is there is taken, so that the reader can say what is wrong with it. */
+/* The folder above that of the program: the source tree, or where it is installed, also if that was moved. */
+static void above_program(char folder[PATH_MAX])
+{
+    ssize_t n = readlink("/proc/self/exe", folder, PATH_MAX - 1);
+    folder[n > 0 ? n : 0] = '\0';
+    for (int i = 0; i < 2; i++) {
+        char *slash = strrchr(folder, '/');
+        if (slash) *slash = '\0';
+    }
+}
+
+/* Whether a file is in a folder that holds shipped models; a bare name is that of one. */
+static bool is_shipped(const char *folder, const char *below, const char *path, char found[PATH_MAX])
+{
+    if (snprintf(found, PATH_MAX, "%s%s/%s", folder, below, path) < PATH_MAX && access(found, F_OK) == 0)
+        return true;
+    return snprintf(found, PATH_MAX, "%s%s/launcher/models/%s", folder, below, path) < PATH_MAX &&
+           access(found, F_OK) == 0;
+}
+
+/* Looks for a relative path in the working directory, in the config file's folder, where the program is
+ * installed and in the source tree, in this order. Whatever is there is taken, so that the reader can say
+ * what is wrong with it. */
 static nt_status find_include(nt_config *config, const char *path, const char **out)
 {
-    char beside[PATH_MAX], installed[PATH_MAX];
-    const char *slash = strrchr(config->origin, '/');
+    char beside[PATH_MAX], shipped[PATH_MAX], above[PATH_MAX];
+    const char *slash = strrchr(config->origin, '/'), *found = path;
     int n_folder = slash ? (int)(slash - config->origin) + 1 : 0;
-    int n_beside = snprintf(beside, sizeof beside, "%.*s%s", n_folder, config->origin, path);
-    int n_installed = snprintf(installed, sizeof installed, "%s/%s", NNTRAIN_DATA_DIR, path);
-    bool fits = n_beside < PATH_MAX && n_installed < PATH_MAX;
-    const char *found = path;
+    bool fits = snprintf(beside, PATH_MAX, "%.*s%s", n_folder, config->origin, path) < PATH_MAX;
     if (*path != '/' && fits && access(path, F_OK) != 0) {
-        found = access(beside, F_OK) == 0 ? beside : access(installed, F_OK) == 0 ? installed : NULL;
-        NT_CHECK(found, NT_ERR_NO_INPUT, "there is no file '%s'; tried '%s'%s%s%s and '%s'", path, path,
-                 n_folder ? ", '" : "", n_folder ? beside : "", n_folder ? "'" : "", installed);
+        above_program(above);
+        bool is_installed = is_shipped(NNTRAIN_DATA_DIR, "", path, shipped) ||
+                            is_shipped(above, "/share/nntrain", path, shipped) ||
+                            is_shipped(above, "", path, shipped);
+        found = access(beside, F_OK) == 0 ? beside : is_installed ? shipped : NULL;
+        NT_CHECK(found, NT_ERR_NO_INPUT,
+                 "there is no file '%s'; tried '%s'%s%s%s, and the shipped models in '%s/launcher/models'",
+                 path, path, n_folder ? ", '" : "", n_folder ? beside : "", n_folder ? "'" : "",
+                 NNTRAIN_DATA_DIR);
     }
     *out = nt_pool_text(&config->pool, found, strlen(found));
     NT_CHECK_ALLOC(*out, strlen(found));

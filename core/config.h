@@ -61,7 +61,8 @@ enum {
     NT_OPTION_INCLUDE = 16, /* NT_OPTION_STRING only: names an INI file of [layer NAME] groups, which are
                                taken as if they stood in the config; it must have none of its own then. A
                                relative path is looked up in the working directory, in the config file's
-                               folder, in the installed share/nntrain */
+                               folder, in the installed share/nntrain and its launcher/models, in the source
+                               tree that the program was built in and its launcher/models */
     NT_OPTION_ARGUMENTS =
         32, /* NT_OPTION_STRING only: NAME=VALUE words for the `params` that [layers] declares */
 };

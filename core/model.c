@@ -21,9 +21,9 @@ const nt_section nt_model_section = {
     .options =
         (const nt_option[]){
             {"file", NT_OPTION_STRING, offsetof(nt_model_options, file), .flags = NT_OPTION_INCLUDE,
-             .help = "INI file with the [layer NAME] sections, relative to the working directory, to this "
-                     "file or to "
-                     "the installed share/nntrain; default: they are in this file"},
+             .help =
+                 "INI file with the layers: one of launcher/models, as resnet50.ini, or your own, relative "
+                 "to the working directory or to this file; default: the layers are in this file"},
             {"params", NT_OPTION_STRING, offsetof(nt_model_options, params), .flags = NT_OPTION_ARGUMENTS,
              .help = "other values for the parameters that the file declares in its line `params = ...`, as "
                      "depth=4 width=128"},

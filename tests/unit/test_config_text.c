@@ -359,11 +359,34 @@ static void test_relative_model_file(void **state)
     nt_config_destroy(config);
     assert_int_equal(unlink(model), 0);
     assert_int_equal(nt_config_load(&config, path, NULL, 0, only_model), NT_ERR_NO_INPUT);
-    snprintf(expected, sizeof expected,
-             "%s:2:8: model.file: there is no file 'beside.ini'; tried 'beside.ini', '%s/beside.ini' and '/",
-             path, test_dir);
+    snprintf(
+        expected, sizeof expected,
+        "%s:2:8: model.file: there is no file 'beside.ini'; tried 'beside.ini', '%s/beside.ini', and the "
+        "shipped models in '/",
+        path, test_dir);
     assert_memory_equal(last_message(), expected, strlen(expected));
-    assert_non_null(strstr(last_message(), "/nntrain/beside.ini'"));
+    assert_non_null(strstr(last_message(), "/nntrain/launcher/models'"));
+}
+
+/* From anywhere: by name alone, and as the examples write it. */
+static void test_shipped_model(void **state)
+{
+    (void)state;
+    static const nt_section *const only_model[] = {&nt_model_section, NULL};
+    static const char *const names[] = {"lenet5.ini", "launcher/models/lenet5.ini"};
+    char path[128], here[1024];
+    assert_non_null(getcwd(here, sizeof here));
+    assert_int_equal(chdir("/"), 0);
+    for (int i = 0; i < 2; i++) {
+        nt_config *config = NULL;
+        char text[64];
+        snprintf(text, sizeof text, "[model]\nfile = %s\n", names[i]);
+        write_file("shipped.ini", text, path);
+        assert_int_equal(nt_config_load(&config, path, NULL, 0, only_model), NT_OK);
+        assert_int_equal(nt_config_n_groups(config), 8);
+        nt_config_destroy(config);
+    }
+    assert_int_equal(chdir(here), 0);
 }
 
 /* ---- tables ---- */
@@ -452,6 +475,7 @@ int main(void)
         cmocka_unit_test(test_wrong_includes),
         cmocka_unit_test(test_model_file_is_part_of_the_config),
         cmocka_unit_test(test_relative_model_file),
+        cmocka_unit_test(test_shipped_model),
         cmocka_unit_test(test_tables_of_the_program),
         cmocka_unit_test(test_section_defaults),
         cmocka_unit_test(test_help),
