@@ -314,6 +314,7 @@ static bool is_own_key(const char *key)
 static nt_status take_arguments(expander *e, scope *s, const raw_layer *use)
 {
     char where[NT_PLACE_TEXT_BYTES];
+    const char *lacking = NULL;
     const nt_entry *params = nt_block_find(&s->block->block, "params");
     if (params) NT_TRY(nt_config_cut_line(e->config, params, &s->argument, &s->n_arguments));
     for (int i = 0; i < s->n_arguments; i++) {
@@ -321,13 +322,14 @@ static nt_status take_arguments(expander *e, scope *s, const raw_layer *use)
         bool has_default = a->name != NULL;
         if (!has_default) a->name = a->value;
         const nt_word *given = find_word(use->word, use->n_words, a->name);
-        NT_CHECK(given || has_default, NT_ERR_CONFIG, "%s: block %s needs a value for its parameter '%s'",
-                 nt_place_text(&use->place, where), s->block->block.group.name, a->name);
+        if (!given && !has_default && !lacking) lacking = a->name;
         if (given) a->value = given->value;
     }
-    for (int i = 0; i < use->n_words; i++)
+    for (int i = 0; i < use->n_words; i++) /* first, for it may be the one that is lacking, misspelt */
         if (!is_own_key(use->word[i].name) && !find_word(s->argument, s->n_arguments, use->word[i].name))
             return fail_unknown_param(s, &use->word[i], use->word[i].name);
+    NT_CHECK(!lacking, NT_ERR_CONFIG, "%s: block %s needs a value for its parameter '%s'",
+             nt_place_text(&use->place, where), s->block->block.group.name, lacking);
     return NT_OK;
 }
 
