@@ -209,6 +209,11 @@ static nt_status read_header(nt_safetensors *file, int64_t file_bytes)
              "'%s' is not a safetensors file: it has only %lld bytes", file->path, (long long)file_bytes);
     NT_TRY(read_at(file, length, sizeof length, 0));
     uint64_t n = little_endian(length, LENGTH_BYTES);
+    const bool pickled = memcmp(length, "PK\3\4", 4) == 0 || (length[0] == 0x80 && length[1] == 2);
+    NT_CHECK(!pickled, NT_ERR_DATA,
+             "'%s' is a file of torch.save, not a safetensors file: write it anew with "
+             "safetensors.torch.save_file(model.state_dict(), ...)",
+             file->path);
     NT_CHECK(
         n >= 2 && n <= MAX_HEADER_BYTES && (int64_t)n <= file_bytes - LENGTH_BYTES, NT_ERR_DATA,
         "'%s' is not a safetensors file, or is cut off: its header would have %llu bytes, the file has %lld",
