@@ -151,8 +151,8 @@ static nt_status fail_unknown(const char *topic)
     for (int i = 0; nt_importers()[i]; i++)
         add_name(&all, nt_importers()[i]->name);
     const char *nearest = nt_text_nearest(topic, all.name);
-    NT_FAIL(NT_ERR_USAGE, "there is no help on '%s'%s%s%s; see nntrain help", topic,
-            nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
+    NT_FAIL(NT_ERR_USAGE, "there is no help on '%s'%s%s%s nntrain help", topic,
+            nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'? See" : "; see");
 }
 
 static nt_status help_run(nt_session *session, int argc, char **argv)

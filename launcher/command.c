@@ -29,8 +29,8 @@ static nt_status fail_unknown(const char *word)
     for (int i = 0; i <= N_COMMANDS; i++)
         names[i] = i < N_COMMANDS ? nt_commands[i]->name : NULL;
     const char *nearest = nt_text_nearest(word, names);
-    NT_FAIL(NT_ERR_USAGE, "there is no command and no config file '%s'%s%s%s; see nntrain help", word,
-            nearest ? ": did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
+    NT_FAIL(NT_ERR_USAGE, "there is no command and no config file '%s'%s%s%s nntrain help", word,
+            nearest ? ": did you mean '" : "", nearest ? nearest : "", nearest ? "'? See" : "; see");
 }
 
 /* Whether a word looks like the path of a file, there or not. */

@@ -18,6 +18,13 @@ expect 2 nntrain tran cfg.ini
 says "did you mean 'train'"
 expect 2 nntrain cfg.ini --jason
 says 'jason'
+does_not_say 'did you mean'
+expect 2 nntrain cfg.ini epochs=3
+says "'epochs=3' is not understood here: did you mean run.epochs=3?"
+expect 2 nntrain cfg.ini run.epochs 3
+says 'did you mean run.epochs=VALUE?'
+expect 2 nntrain cfg.ini --lr=0.1
+says 'did you mean optimizer.lr=0.1?'
 expect 2 nntrain bench cfg.ini --steps
 expect 2 nntrain bench cfg.ini --steps=many
 expect 2 nntrain bench cfg.ini --steps=-1
