@@ -3,6 +3,7 @@
 #include "launcher/command.h"
 
 #include "core/text.h"
+#include "datasets/dataset.h"
 #include "datasets/import.h"
 
 #include <string.h>
@@ -11,6 +12,7 @@
     "nntrain import FORMAT INPUT... OUT.h5 [--force] [--deflate 0..9] [--source TEXT]; see nntrain help "    \
     "import"
 #define MAX_INPUTS 1000
+#define MAX_NAMES  10 /* of classes */
 
 /* "1x8x8" to a shape. */
 static nt_status parse_shape(const char *text, nt_shape *shape)
@@ -83,6 +85,39 @@ typedef struct raw_flags {
     int64_t deflate;
 } raw_flags;
 
+/* What the file holds now, as training will see it. */
+static nt_status print_part(const nt_data_options *options, nt_split split, bool *found)
+{
+    nt_dataset *ds = NULL;
+    char text[512];
+    NT_TRY(nt_dataset_open(&ds, options, split, 1));
+    *found = ds != NULL;
+    if (!ds) return NT_OK;
+    nt_dataset_describe(ds, text, sizeof text);
+    printf("  %s", text);
+    for (int64_t i = 0; ds->class_names && i < ds->spec.n_classes && i <= MAX_NAMES; i++) {
+        nt_text_escape(text, sizeof text, ds->class_names[i]);
+        printf("%s%s", i == 0 ? ": " : ", ", i < MAX_NAMES ? text : "...");
+    }
+    printf("\n");
+    nt_dataset_close(ds);
+    return NT_OK;
+}
+
+static nt_status print_parts(const char *path)
+{
+    nt_data_options options;
+    bool train, valid;
+    NT_TRY(nt_section_defaults(&nt_data_section, &options));
+    options.file = (nt_names){.n = 1, .name = &path};
+    options.any_sequence = true;
+    printf("imported into %s\n", path);
+    NT_TRY(print_part(&options, NT_SPLIT_TRAIN, &train));
+    NT_TRY(print_part(&options, NT_SPLIT_VALID, &valid));
+    if (!valid) printf("  no test part: nothing to validate by\n");
+    return NT_OK;
+}
+
 static nt_status import_into_file(const nt_args *args, nt_import_args *in, const raw_flags *raw,
                                   const nt_flag *flags)
 {
@@ -102,7 +137,7 @@ static nt_status import_into_file(const nt_args *args, nt_import_args *in, const
     in->inputs = args->word + 1;
     in->out = args->word[args->n_words - 1];
     NT_TRY(importer->run(in));
-    printf("imported into %s\n", in->out);
+    NT_TRY(print_parts(in->out));
     return NT_OK;
 }
 

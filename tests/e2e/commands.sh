@@ -92,6 +92,7 @@ expect 2 nntrain eval cfg.ini --part test
 # import, inspect, predict
 printf '%s\n' 1,2,3,0 4,5,6,1 7,8,9,2 1,1,1,0 >rows.csv
 expect 0 nntrain import csv rows.csv rows.h5 --test-rows 1
+says 'rows.h5:/train, 3 samples 3 uint8, 3 classes'
 expect 0 nntrain inspect rows.h5
 says '3 samples'
 says 'sound'
@@ -102,6 +103,12 @@ says "did you mean 'csv'"
 expect 2 nntrain import csv --size 8x8 rows.csv x.h5
 says '^nntrain: .*--size is not for csv; usage: .*--header'
 [ ! -e x.h5 ] || fail "a flag of another format was passed over"
+printf '%s\n' 1,2,250000 4,5,310000 >prices.csv
+expect 0 nntrain import csv prices.csv prices.h5 --targets 1
+says 'no test part'
+printf '%s\n' '[data]' 'file = prices.h5' '[layers]' 'value = linear units=1' >prices.ini
+expect 0 nntrain check prices.ini data.batch=2
+says 'target values are about 2.8e+05 in size'
 expect 0 nntrain inspect "run/checkpoints/$(cat run/checkpoints/latest)"
 says 'conv.weight'
 
