@@ -72,7 +72,8 @@ static nt_status evaluate_and_print(nt_session *s, const nt_resume *used, nt_con
                               .feed = s->valid_feed,
                               .seed = (uint64_t)s->run->seed,
                               .each = confusion ? count_classes : NULL,
-                              .arg = confusion};
+                              .arg = confusion,
+                              .agreed = &s->agreed};
     NT_TRY(nt_evaluate(&evaluator, &sum));
     if (confusion) NT_TRY(reduce_confusion(s->comm, confusion));
     if (!nt_session_is_root(s)) return NT_OK;
@@ -83,6 +84,14 @@ static nt_status evaluate_and_print(nt_session *s, const nt_resume *used, nt_con
     return NT_OK;
 }
 
+static nt_status make_confusion(nt_confusion *confusion)
+{
+    size_t n_cells = (size_t)(confusion->n_classes * confusion->n_classes);
+    confusion->count = calloc(n_cells, sizeof *confusion->count);
+    NT_CHECK_ALLOC(confusion->count, n_cells * sizeof *confusion->count);
+    return NT_OK;
+}
+
 /* A confusion matrix where there are classes, one a sample, and not so many that nobody could read it. */
 static nt_status evaluate(nt_session *s, const nt_resume *used, bool json)
 {
@@ -90,10 +99,7 @@ static nt_status evaluate(nt_session *s, const nt_resume *used, bool json)
     bool wanted =
         strcmp(nt_loss_of_model(s->model), "cross_entropy") == 0 && k <= 1000 && s->model->spec.n_labels == 0;
     nt_confusion confusion = {.n_classes = k};
-    if (wanted) {
-        confusion.count = calloc((size_t)(k * k), sizeof *confusion.count);
-        NT_CHECK_ALLOC(confusion.count, (size_t)(k * k) * sizeof *confusion.count);
-    }
+    NT_TRY(nt_session_agree(s, wanted ? make_confusion(&confusion) : NT_OK));
     nt_status status = evaluate_and_print(s, used, wanted ? &confusion : NULL, json);
     free(confusion.count);
     NT_TRY(status);

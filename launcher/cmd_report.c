@@ -9,6 +9,7 @@
 #include "launcher/page.h"
 #include "launcher/resume.h"
 
+#include "core/fault.h"
 #include "core/file.h"
 #include "core/log.h"
 
@@ -72,11 +73,14 @@ static nt_status find_paths(report *r)
 static nt_status examine(report *r)
 {
     nt_session *s = r->session;
-    nt_evaluator evaluator = {
-        .net = s->net, .comm = s->comm, .feed = s->valid_feed, .seed = (uint64_t)s->run->seed};
+    nt_evaluator evaluator = {.net = s->net,
+                              .comm = s->comm,
+                              .feed = s->valid_feed,
+                              .seed = (uint64_t)s->run->seed,
+                              .agreed = &s->agreed};
     if (nt_examination_fits(s->model)) {
         NT_TRY(nt_session_agree(
-            s, nt_examination_create(&r->examination, s->model, s->valid_feed->dataset->n_samples)));
+            s, nt_examination_create(&r->examination, s->model, s->valid_feed->dataset->n_samples, s->comm)));
         evaluator.each = nt_examine;
         evaluator.arg = r->examination;
     }
@@ -347,15 +351,29 @@ static void put_caption(const nt_examination *e, const nt_mistake *m, const nt_d
     fprintf(out, "; error %.3g</figcaption>", m->error);
 }
 
-static nt_status put_mistake(const report *r, const nt_mistake *m, void *x, void *target, FILE *out)
+static nt_status read_and_draw(const report *r, const nt_mistake *m, void *x, void *target, FILE *out)
 {
     nt_dataset *dataset = r->session->valid_feed->dataset;
+    NT_CHECK(nt_fault_point("report.sample") == NT_FAULT_NONE, NT_ERR_DATA, "injected fault: report.sample");
     NT_TRY(nt_dataset_read(dataset, &m->sample, 1, x, target));
-    fprintf(out, "<figure>");
     NT_TRY(put_sample(dataset, x, out));
     put_caption(r->examination, m, dataset, target, out);
-    fprintf(out, "</figure>\n");
     return NT_OK;
+}
+
+/* A sample that cannot be shown costs its own picture, and the page says why. */
+static void put_mistake(const report *r, const nt_mistake *m, void *x, void *target, FILE *out)
+{
+    fprintf(out, "<figure>");
+    if (read_and_draw(r, m, x, target, out) != NT_OK) {
+        const char *why = nt_error_last()->message;
+        nt_warn("sample %lld is not shown: %s", (long long)m->sample, why);
+        fprintf(out, "<figcaption>#%lld is not shown: ", (long long)m->sample);
+        nt_page_text(out, why);
+        fprintf(out, "</figcaption>");
+        nt_error_clear();
+    }
+    fprintf(out, "</figure>\n");
 }
 
 static nt_status put_mistakes(const report *r, FILE *out)
@@ -364,18 +382,16 @@ static nt_status put_mistakes(const report *r, FILE *out)
     const nt_dataset *dataset = r->session->valid_feed->dataset;
     const size_t x_bytes = nt_dataset_x_bytes(dataset), target_bytes = nt_dataset_target_bytes(dataset);
     void *x = malloc(x_bytes), *target = malloc(target_bytes);
-    nt_status status = x && target ? NT_OK : NT_ERR_UNAVAILABLE;
+    const bool allocated = x && target;
     fprintf(out, "<h2>%s</h2><div class=\"pictures\">\n",
             e->classes ? "The worst mistakes" : "The samples furthest off");
     if (e->worst[0].sample < 0) fprintf(out, "<p>None: all samples are right.</p>");
-    for (int i = 0; status == NT_OK && i < NT_WORST && e->worst[i].sample >= 0; i++)
-        status = put_mistake(r, &e->worst[i], x, target, out);
+    for (int i = 0; allocated && i < NT_WORST && e->worst[i].sample >= 0; i++)
+        put_mistake(r, &e->worst[i], x, target, out);
     fprintf(out, "</div>\n");
-    bool allocated = x && target;
     free(x);
     free(target);
     NT_CHECK(allocated, NT_ERR_UNAVAILABLE, "out of memory: could not get %zu bytes", x_bytes + target_bytes);
-    NT_TRY(status);
     return NT_OK;
 }
 

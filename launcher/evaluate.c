@@ -78,6 +78,25 @@ static nt_status reduce_sum(nt_comm *comm, nt_loss_sum *sum)
     return NT_OK;
 }
 
+static nt_status make_outputs(const nt_evaluator *e, size_t n_outputs, float **outputs)
+{
+    size_t n_bytes = (size_t)e->feed->options.batch * n_outputs * sizeof **outputs;
+    if (!e->each) return NT_OK;
+    *outputs = malloc(n_bytes);
+    NT_CHECK_ALLOC(*outputs, n_bytes);
+    return NT_OK;
+}
+
+/* Where nothing is agreed on, an error stays this rank's own, and ends the job. */
+static nt_status agree(const nt_evaluator *e, nt_status mine)
+{
+    if (!e->agreed) return mine;
+    nt_phase_wait("evaluation");
+    nt_status status = nt_comm_agree(e->comm, mine);
+    *e->agreed = status != NT_OK;
+    return status;
+}
+
 nt_status nt_evaluate(const nt_evaluator *evaluator, nt_loss_sum *sum)
 {
     const nt_model *model = nt_net_model(evaluator->net);
@@ -85,16 +104,12 @@ nt_status nt_evaluate(const nt_evaluator *evaluator, nt_loss_sum *sum)
     float *outputs = NULL;
     nt_phase_enter("evaluation");
     *sum = (nt_loss_sum){0};
-    if (evaluator->each) {
-        size_t n_bytes = (size_t)evaluator->feed->options.batch * n_outputs * sizeof *outputs;
-        outputs = malloc(n_bytes);
-        NT_CHECK_ALLOC(outputs, n_bytes);
-    }
-    nt_status status = nt_feed_start(evaluator->feed, 0, 0);
+    nt_status status = make_outputs(evaluator, n_outputs, &outputs);
+    if (status == NT_OK) status = nt_feed_start(evaluator->feed, 0, 0);
     if (status == NT_OK) status = evaluate_share(evaluator, outputs, sum);
     nt_feed_stop(evaluator->feed);
     free(outputs);
-    NT_TRY(status);
+    NT_TRY(agree(evaluator, status));
     NT_TRY(reduce_sum(evaluator->comm, sum));
     return NT_OK;
 }

@@ -16,6 +16,7 @@ typedef struct nt_evaluator {
     nt_outputs_fn each; /* NULL: predictions stay where they are */
     void *arg;
     void (*progress)(int64_t done, int64_t total); /* after each batch; NULL: none */
+    bool *agreed; /* not NULL: an error of one rank's share becomes that of all, and this is set */
 } nt_evaluator;
 
 /* Collective. *sum: over all ranks, the same bits on all of them; loss sums are zero if the data have no

@@ -2,6 +2,8 @@
  * comparison. Gathering is one sum over tables in which each rank fills its own part. */
 #include "launcher/examine.h"
 
+#include "core/fault.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +24,14 @@ bool nt_examination_fits(const nt_model *model)
     return spec->target == NT_TARGET_VALUE && outputs_of(model) == spec->n_values;
 }
 
-nt_status nt_examination_create(nt_examination **out, const nt_model *model, int64_t n_samples)
+/* Doubles in e->table: a part for each rank. */
+static size_t table_size(const nt_comm *comm)
+{
+    return (size_t)comm->size * NT_WORST * MISTAKE_DOUBLES;
+}
+
+nt_status nt_examination_create(nt_examination **out, const nt_model *model, int64_t n_samples,
+                                const nt_comm *comm)
 {
     nt_examination *e = *out = calloc(1, sizeof *e);
     NT_CHECK_ALLOC(e, sizeof *e);
@@ -35,6 +44,10 @@ nt_status nt_examination_create(nt_examination **out, const nt_model *model, int
     e->confusion.n_classes = e->n_outputs;
     for (int i = 0; i < NT_WORST; i++)
         e->worst[i] = (nt_mistake){.sample = -1, .error = -1};
+    NT_CHECK(nt_fault_point("examine.create") == NT_FAULT_NONE, NT_ERR_UNAVAILABLE,
+             "injected fault: examine.create");
+    e->table = calloc(table_size(comm), sizeof *e->table);
+    NT_CHECK_ALLOC(e->table, table_size(comm) * sizeof *e->table);
     size_t n_cells = (size_t)(e->n_outputs * e->n_outputs);
     if (e->classes && e->n_outputs <= MAX_CLASSES) {
         e->confusion.count = calloc(n_cells, sizeof *e->confusion.count);
@@ -52,6 +65,7 @@ void nt_examination_destroy(nt_examination *e)
     if (!e) return;
     free(e->confusion.count);
     free(e->scatter);
+    free(e->table);
     free(e);
 }
 
@@ -145,20 +159,18 @@ static nt_mistake unpack(const double *from)
 
 static nt_status gather_worst(nt_examination *e, nt_comm *comm)
 {
-    const size_t width = MISTAKE_DOUBLES, part = NT_WORST * width, n = (size_t)comm->size * part;
-    double *table = calloc(n, sizeof *table);
-    NT_CHECK_ALLOC(table, n * sizeof *table);
+    const size_t width = MISTAKE_DOUBLES, part = NT_WORST * width, n = table_size(comm);
+    double *table = e->table;
+    memset(table, 0, n * sizeof *table);
     for (size_t i = 0; i < NT_WORST; i++)
         if (e->worst[i].sample >= 0) pack(table + (size_t)comm->rank * part + i * width, &e->worst[i]);
-    nt_status status = nt_comm_host_reduce(comm, table, (int)n, NT_REDUCE_SUM);
+    NT_TRY(nt_comm_host_reduce(comm, table, (int)n, NT_REDUCE_SUM));
     for (size_t i = 0; i < NT_WORST; i++)
         e->worst[i] = (nt_mistake){.sample = -1, .error = -1};
-    for (size_t i = 0; status == NT_OK && i < n / width; i++) {
+    for (size_t i = 0; i < n / width; i++) {
         nt_mistake mistake = unpack(table + i * width);
         if (mistake.sample >= 0) keep_if_worst(e, &mistake);
     }
-    free(table);
-    NT_TRY(status);
     return NT_OK;
 }
 

@@ -27,13 +27,16 @@ typedef struct nt_examination {
     nt_confusion confusion;     /* count NULL: values, or more than 1000 classes */
     nt_mistake worst[NT_WORST]; /* by error, worst first; for classes only those that were got wrong */
     double (*scatter)[2]; /* values: (NT_SCATTER) true and predicted first value of samples spread evenly */
+    double *table;        /* in which the ranks' worst samples come together */
 } nt_examination;
 
 /* Whether a model can be examined: one class or one vector of values for a sample. */
 bool nt_examination_fits(const nt_model *model);
 
-/* For a model that fits and an evaluation over n_samples. */
-NT_MUST nt_status nt_examination_create(nt_examination **out, const nt_model *model, int64_t n_samples);
+/* For a model that fits and an evaluation over n_samples by the ranks of `comm`. Allocates all there is to
+ * allocate, so that it is here that ranks have to agree. */
+NT_MUST nt_status nt_examination_create(nt_examination **out, const nt_model *model, int64_t n_samples,
+                                        const nt_comm *comm);
 void nt_examination_destroy(nt_examination *examination); /* NULL is fine */
 
 /* An nt_outputs_fn; arg: the examination. */

@@ -74,6 +74,28 @@ rm -r v/checkpoints
 expect 0 nntrain report v
 holds v/report.html 'Nothing was evaluated'
 
+# a sample that cannot be shown costs its picture; a set that cannot be read costs the evaluation; a rank that has no
+# memory left does not leave the others waiting
+NNTRAIN_FAULT=point=report.sample,kind=error,hit=2 expect 0 nntrain report d
+[ "$(grep -c 'is not shown: injected fault' d/report.html)" = 1 ] || fail "not one picture is missing"
+holds d/report.html 'data:image/png'
+awk 'BEGIN { for (i = 0; i < 48; i++) print i % 7 "," i % 2; for (i = 0; i < 32; i++) print 77 "," i % 2 }' >m.csv
+expect 0 nntrain import csv m.csv m.h5 --test-rows 32 --deflate 0
+sed -e 's/rows.h5/m.h5\nmemory_mb = 0/; s/= v$/= m/; s/units = 1/units = 2/; s/mse/cross_entropy/' v.ini >m.ini
+expect 0 nntrain m.ini
+NNTRAIN_FAULT=point=examine.create,kind=error,rank=1 expect 0 ranks 2 report m
+holds m/report.html 'Nothing was evaluated: rank 1.*examine.create'
+at=$(grep -abo MMMMMMMMMMMMMMMM m.h5 | head -n 1 | cut -d: -f1)
+printf N | dd of=m.h5 bs=1 seek=$((at + 20)) conv=notrunc status=none
+for command in "nntrain report m" "ranks 2 report m"; do
+    rm -f m/report.html
+    expect 0 $command
+    says 'curves only'
+    holds m/report.html 'Nothing was evaluated: .*checksum'
+done
+expect 65 ranks 2 eval m.ini
+says_once 'checksum'
+
 # mistakes of users
 expect 66 nntrain report nowhere
 expect 2 nntrain report v.ini
