@@ -7,7 +7,19 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+nt_status nt_file_open_regular(const char *path, int *fd)
+{
+    struct stat info;
+    *fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    NT_CHECK(*fd >= 0, NT_ERR_NO_INPUT, "cannot open '%s': %s", path, strerror(errno));
+    if (fstat(*fd, &info) == 0 && S_ISREG(info.st_mode)) return NT_OK;
+    close(*fd);
+    *fd = -1;
+    NT_FAIL(NT_ERR_NO_INPUT, "'%s' is not a regular file", path);
+}
 
 bool nt_file_write(int fd, const void *bytes, size_t n_bytes)
 {

@@ -1,4 +1,4 @@
-/* Writing files: all of it or an error. */
+/* Writing files: all of it or an error. Opening files that somebody else has put there. */
 #ifndef NT_CORE_FILE_H
 #define NT_CORE_FILE_H
 
@@ -6,6 +6,10 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+
+/* Opens a regular file for reading; a FIFO or device neither holds us up nor is read without end.
+ * NT_ERR_NO_INPUT. */
+NT_MUST nt_status nt_file_open_regular(const char *path, int *fd);
 
 /* Writes all n_bytes, however many calls that takes. False with errno set if that cannot be done; part of it
  * may be written then. */

@@ -29,7 +29,8 @@ static nt_phase_time *time_of(const char *name)
     for (int i = 0; i < spent.n; i++)
         if (spent.phase[i].name == name || strcmp(spent.phase[i].name, name) == 0) return &spent.phase[i];
     if (spent.n == NT_MAX_PHASES) return &spent.phase[NT_MAX_PHASES - 1];
-    spent.phase[spent.n] = (nt_phase_time){.name = name};
+    bool last = spent.n == NT_MAX_PHASES - 1;
+    spent.phase[spent.n] = (nt_phase_time){.name = last ? NT_PHASE_REST : name};
     return &spent.phase[spent.n++];
 }
 

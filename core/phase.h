@@ -34,9 +34,11 @@ typedef struct nt_phase_time {
 } nt_phase_time;
 
 #define NT_MAX_PHASES 32
+#define NT_PHASE_REST "all other phases"
 
 /* The phases entered since the last call, in the order of their first entry, with the time spent in each; how
- * many. Main thread only. Where there are more than NT_MAX_PHASES, the last one holds the rest. */
+ * many. Main thread only. Where there are NT_MAX_PHASES or more, the last one holds the rest, as
+ * NT_PHASE_REST. */
 int nt_phase_take_times(nt_phase_time times[NT_MAX_PHASES]);
 
 /* From any thread; the fields are read one by one. */

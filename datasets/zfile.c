@@ -1,12 +1,10 @@
 /* A file that may be gzipped (zlib reads both alike). Regular files only, opened without blocking, so that a
  * FIFO or device cannot hang us. */
+#include "core/file.h"
 #include "datasets/import.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -16,22 +14,10 @@ struct nt_zfile {
     uint64_t n_read;
 };
 
-static nt_status open_regular(const char *path, int *fd)
-{
-    struct stat info;
-    *fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    NT_CHECK(*fd >= 0, NT_ERR_NO_INPUT, "cannot open '%s': %s", path, strerror(errno));
-    if (fstat(*fd, &info) != 0 || !S_ISREG(info.st_mode)) {
-        close(*fd);
-        NT_FAIL(NT_ERR_NO_INPUT, "'%s' is not a regular file", path);
-    }
-    return NT_OK;
-}
-
 nt_status nt_zfile_open(nt_zfile **out, const char *path)
 {
     int fd;
-    NT_TRY(open_regular(path, &fd));
+    NT_TRY(nt_file_open_regular(path, &fd));
     nt_zfile *file = calloc(1, sizeof *file);
     char *copy = strdup(path);
     gzFile gz = file && copy ? gzdopen(fd, "rb") : NULL;

@@ -1,7 +1,7 @@
 /* Lines are cut at commas in place; an empty field is a value that the row does not have. */
 #include "launcher/history.h"
 
-#include "core/config.h"
+#include "core/file.h"
 #include "core/text.h"
 
 #include <errno.h>
@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define N_FIELDS (3 + NT_HISTORY_VALUES)
 
@@ -66,6 +67,18 @@ static nt_status take_metrics_line(nt_history *history, char *line)
     return NT_OK;
 }
 
+/* The place of a phase. */
+static nt_history_time *time_of(nt_history *history, const char *phase)
+{
+    for (int i = 0; i < history->n_times; i++)
+        if (strcmp(history->time[i].phase, phase) == 0) return &history->time[i];
+    if (history->n_times == NT_HISTORY_TIMES) return &history->time[NT_HISTORY_TIMES - 1];
+    nt_history_time *at = &history->time[history->n_times++];
+    bool last = history->n_times == NT_HISTORY_TIMES;
+    snprintf(at->phase, sizeof at->phase, "%s", last ? NT_HISTORY_REST : phase);
+    return at;
+}
+
 static nt_status take_times_line(nt_history *history, char *line)
 {
     char *field[3];
@@ -77,15 +90,7 @@ static nt_status take_times_line(nt_history *history, char *line)
         history->n_bad_lines++;
         return NT_OK;
     }
-    int i = 0;
-    while (i < history->n_times && strcmp(history->time[i].phase, field[1]) != 0)
-        i++;
-    if (i == (int)NT_N_ELEMS(history->time)) return NT_OK;
-    if (i == history->n_times) {
-        snprintf(history->time[i].phase, sizeof history->time[i].phase, "%s", field[1]);
-        history->n_times++;
-    }
-    history->time[i].seconds += seconds;
+    time_of(history, field[1])->seconds += seconds;
     return NT_OK;
 }
 
@@ -106,18 +111,30 @@ static nt_status read_lines(nt_history *history, FILE *file, nt_status (*take)(n
     return NT_OK;
 }
 
+static nt_status open_file(const char *path, FILE **file)
+{
+    int fd;
+    NT_TRY(nt_file_open_regular(path, &fd));
+    *file = fdopen(fd, "r");
+    if (!*file) close(fd);
+    NT_CHECK_ALLOC(*file, sizeof **file);
+    return NT_OK;
+}
+
 static nt_status read_file(nt_history *history, const char *dir, const char *name, bool needed,
                            nt_status (*take)(nt_history *, char *))
 {
     char path[PATH_MAX];
     NT_CHECK(snprintf(path, sizeof path, "%s/%s", dir, name) < (int)sizeof path, NT_ERR_NO_INPUT,
              "the path of the run folder is too long: '%s'", dir);
-    FILE *file = fopen(path, "re");
-    if (!file && !needed) return NT_OK;
-    NT_CHECK(file, NT_ERR_NO_INPUT,
-             "cannot read '%s': %s; a run folder is wanted, as 'nntrain cfg.ini' makes it", path,
-             strerror(errno));
-    nt_status status = read_lines(history, file, take);
+    if (!needed && access(path, F_OK) != 0) return NT_OK;
+    FILE *file;
+    nt_status status = open_file(path, &file);
+    if (status != NT_OK) {
+        (void)nt_error_prefix(status, "a run folder is wanted, as 'nntrain cfg.ini' makes it: ");
+        NT_TRY(status);
+    }
+    status = read_lines(history, file, take);
     fclose(file);
     NT_TRY(status);
     return NT_OK;

@@ -5,6 +5,7 @@
 #ifndef NT_LAUNCHER_HISTORY_H
 #define NT_LAUNCHER_HISTORY_H
 
+#include "core/phase.h"
 #include "core/status.h"
 
 #include <stdint.h>
@@ -18,6 +19,10 @@ typedef struct nt_history_row {
     double value[NT_HISTORY_VALUES]; /* NaN: not in this row */
 } nt_history_row;
 
+/* Where a file names more phases than this, the last place holds the rest as NT_HISTORY_REST. */
+#define NT_HISTORY_TIMES 64
+#define NT_HISTORY_REST  NT_PHASE_REST
+
 typedef struct nt_history_time {
     char phase[48];
     double seconds; /* in all */
@@ -27,7 +32,7 @@ typedef struct nt_history {
     int64_t n_rows, n_bad_lines;
     nt_history_row *row;
     int n_times; /* by time spent, most first */
-    nt_history_time time[64];
+    nt_history_time time[NT_HISTORY_TIMES];
 } nt_history;
 
 /* Reads both files of a run folder; times.csv may be missing. NT_ERR_NO_INPUT if metrics.csv is. */
