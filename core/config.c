@@ -416,14 +416,36 @@ nt_status nt_config_parse_group(nt_config *config, const nt_config_group *group,
     return parse_block(config, block, section, out);
 }
 
-/* Fails at the key's value if the user gave it, else at the block's header, else in the file. */
+/* The key's value if the user gave it, else the block's header, else the file. */
+static nt_place place_of(const nt_config *config, const nt_block *block, const char *key)
+{
+    nt_place place = block && block->place.origin ? block->place : (nt_place){.origin = config->origin};
+    const nt_entry *entry = block && key ? nt_block_find(block, key) : NULL;
+    return entry ? entry->value_place : place;
+}
+
 static nt_status fail_at(const nt_config *config, const nt_block *block, const char *key, const char *message)
 {
     char where[NT_PLACE_TEXT_BYTES];
-    nt_place place = block && block->place.origin ? block->place : (nt_place){.origin = config->origin};
-    const nt_entry *entry = block && key ? nt_block_find(block, key) : NULL;
-    if (entry) place = entry->value_place;
+    nt_place place = place_of(config, block, key);
     NT_FAIL(NT_ERR_CONFIG, "%s: %s", nt_place_text(&place, where), message);
+}
+
+nt_status nt_config_place_error(const nt_config *config, nt_status status)
+{
+    char word[NT_BLOCK_TEXT_BYTES], where[NT_PLACE_TEXT_BYTES];
+    const char *message = nt_error_last()->message;
+    size_t n = strspn(message, "abcdefghijklmnopqrstuvwxyz0123456789_.");
+    if (n == 0 || n >= sizeof word) return status;
+    memcpy(word, message, n);
+    word[n] = '\0';
+    char *dot = strchr(word, '.');
+    if (!dot) return status;
+    *dot = '\0';
+    const nt_block *block = nt_config_find_fixed(config, word);
+    if (!block || !nt_section_find(table_of(config, block), dot + 1)) return status;
+    nt_place place = place_of(config, block, dot + 1);
+    return nt_error_prefix(status, "%s: ", nt_place_text(&place, where));
 }
 
 nt_status nt_config_fail(const nt_config *config, const char *section, const char *key, const char *format,

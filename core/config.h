@@ -137,6 +137,10 @@ bool nt_config_changed(const nt_config *config, const char *section, const char 
 NT_MUST nt_status nt_config_fail(const nt_config *config, const char *section, const char *key,
                                  const char *format, ...) NT_PRINTF(4);
 
+/* For an error of this thread from where no config is known: if its message begins with "section.key" of a
+ * fixed section, puts the key's position in front, as nt_config_fail does. Returns `status`. */
+nt_status nt_config_place_error(const nt_config *config, nt_status status);
+
 /* [layer NAME] groups in order. */
 int nt_config_n_groups(const nt_config *config);
 const nt_config_group *nt_config_get_group(const nt_config *config, int index);

@@ -12,29 +12,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-static nt_status newest(const nt_session *session, char *path, size_t cap, bool *found)
-{
-    char folder[PATH_MAX];
-    NT_TRY(nt_resume_folder(session, folder, sizeof folder));
-    return nt_checkpoint_find(folder, path, cap, found);
-}
-
 /* The file whose features count; *found false: there is none, or it holds weights alone. */
-static nt_status find_file(const nt_session *session, const char *checkpoint, bool for_use, char *path,
-                           bool *found)
+static nt_status find_file(nt_session *session, const char *checkpoint, bool for_use, char *path, bool *found)
 {
     const char *named = checkpoint, *resume = session->checkpoint->resume;
     *found = false;
     if (!for_use && strcmp(resume, "no") == 0) return NT_OK;
     if (!for_use && strcmp(resume, "auto") != 0) named = resume;
-    if (!named) return newest(session, path, PATH_MAX, found);
+    if (!named) return nt_resume_newest(session, path, found);
     NT_CHECK(strlen(named) < PATH_MAX, NT_ERR_USAGE, "the checkpoint's path is too long");
     strcpy(path, named);
     *found = !nt_is_weights_file(named);
     return NT_OK;
 }
 
-static nt_status from_checkpoint(const nt_session *session, const char *checkpoint, bool for_use, char **text)
+static nt_status from_checkpoint(nt_session *session, const char *checkpoint, bool for_use, char **text)
 {
     char path[PATH_MAX];
     bool found;
@@ -63,7 +55,7 @@ static nt_status compute(const nt_session *session, char **text)
     return status;
 }
 
-static nt_status decide(const nt_session *session, const char *checkpoint, bool for_use, char **text)
+static nt_status decide(nt_session *session, const char *checkpoint, bool for_use, char **text)
 {
     NT_TRY(from_checkpoint(session, checkpoint, for_use, text));
     if (!*text) NT_TRY(compute(session, text));

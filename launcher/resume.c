@@ -3,15 +3,18 @@
 #include "launcher/resume.h"
 
 #include "core/fault.h"
+#include "core/file.h"
 #include "core/log.h"
 #include "core/phase.h"
 #include "core/weights.h"
 #include "dist/shard.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 nt_position nt_position_fresh(void)
 {
@@ -36,6 +39,21 @@ nt_status nt_resume_folder(const nt_session *session, char *path, size_t cap)
 {
     NT_CHECK((size_t)snprintf(path, cap, "%s/checkpoints", session->output) < cap, NT_ERR_CONFIG,
              "the path of the run folder is too long: '%s'", session->output);
+    return NT_OK;
+}
+
+nt_status nt_resume_newest(nt_session *session, char *path, bool *found)
+{
+    if (!session->newest_known) {
+        char folder[PATH_MAX];
+        NT_TRY(nt_resume_folder(session, folder, sizeof folder));
+        NT_TRY(nt_checkpoint_find(folder, path, PATH_MAX, found));
+        if (*found) session->newest = strdup(path);
+        NT_CHECK_ALLOC(!*found || session->newest, strlen(path) + 1);
+        session->newest_known = true;
+    }
+    *found = session->newest != NULL;
+    if (*found) strcpy(path, session->newest);
     return NT_OK;
 }
 
@@ -133,24 +151,68 @@ nt_status nt_resume_keep_tuning(const nt_session *session, nt_folder *folder, co
     return NT_OK;
 }
 
-/* What an earlier start of the same configuration chose; *text stays NULL if there was none. */
-static nt_status read_tuning(const nt_session *session, char **text)
+/* The whole file, at most cap bytes of it, malloc'ed. */
+static nt_status read_text(const char *path, size_t cap, char **text)
 {
-    char path[PATH_MAX];
+    int fd;
+    NT_TRY(nt_file_open_regular(path, &fd));
+    char *all = calloc(1, cap + 1);
+    size_t n = 0;
+    ssize_t got = all ? 1 : 0;
+    while (n < cap && (got > 0 || (got < 0 && errno == EINTR))) {
+        got = read(fd, all + n, cap - n);
+        if (got > 0) n += (size_t)got;
+    }
+    int error = errno;
+    close(fd);
+    NT_CHECK_ALLOC(all, cap + 1);
+    *text = all;
+    NT_CHECK(got >= 0, NT_ERR_NO_INPUT, "cannot read '%s': %s", path, strerror(error));
+    NT_CHECK(n < cap, NT_ERR_DATA, "'%s' has more than %zu bytes", path, cap);
+    NT_CHECK(strlen(all) == n, NT_ERR_DATA, "'%s' holds a NUL byte", path);
+    return NT_OK;
+}
+
+/* What follows "config <hash of this configuration>", NULL if that is not how the text begins. */
+static const char *choices_in(const nt_session *session, const char *text)
+{
     unsigned long long hash;
     int head = 0;
-    if ((size_t)snprintf(path, sizeof path, "%s/" TUNING_NAME, session->output) >= sizeof path) return NT_OK;
-    FILE *file = fopen(path, "r");
-    if (!file) return NT_OK;
-    char *all = calloc(1, MAX_TUNING_BYTES + 1);
-    if (all) all[fread(all, 1, MAX_TUNING_BYTES, file)] = '\0';
-    fclose(file);
-    NT_CHECK_ALLOC(all, MAX_TUNING_BYTES + 1);
-    bool ours = sscanf(all, "config %llx%n", &hash, &head) == 1 && hash == nt_config_hash(session->config) &&
-                all[head] == '\n';
-    *text = ours ? strdup(all + head + 1) : NULL;
+    bool ours = sscanf(text, "config %llx%n", &hash, &head) == 1 && text[head] == '\n' &&
+                hash == nt_config_hash(session->config);
+    return ours ? text + head + 1 : NULL;
+}
+
+static nt_status check_tuning(const char *choices)
+{
+    nt_tuning *tuning;
+    NT_TRY(nt_tuning_create(&tuning, false));
+    nt_status status = nt_tuning_parse(tuning, choices);
+    nt_tuning_destroy(tuning);
+    return status;
+}
+
+/* What an earlier start of the same configuration chose; *text stays NULL if there was none. A file that
+ * cannot be used is said: without it a run that was killed before its first checkpoint may end with other
+ * bits. */
+static nt_status read_tuning(const nt_session *session, char **text)
+{
+    char path[PATH_MAX], *all = NULL;
+    const char *choices = NULL;
+    if ((size_t)snprintf(path, sizeof path, "%s/" TUNING_NAME, session->output) >= sizeof path ||
+        access(path, F_OK) != 0)
+        return NT_OK;
+    nt_status status = read_text(path, MAX_TUNING_BYTES, &all);
+    if (status == NT_OK) choices = choices_in(session, all);
+    if (choices) status = check_tuning(choices);
+    if (status != NT_OK) {
+        nt_warn("%s ('%s'): the algorithms are chosen anew", nt_error_last()->message, path);
+        nt_error_clear();
+        choices = NULL;
+    }
+    *text = choices ? strdup(choices) : NULL;
     free(all);
-    NT_CHECK_ALLOC(!ours || *text, MAX_TUNING_BYTES);
+    NT_CHECK_ALLOC(!choices || *text, MAX_TUNING_BYTES);
     return NT_OK;
 }
 
@@ -174,9 +236,7 @@ bool nt_is_weights_file(const char *path)
 
 static nt_status find_on_root(nt_session *session, nt_resume *out)
 {
-    char folder[PATH_MAX];
     const char *resume = session->checkpoint->resume;
-    NT_TRY(nt_resume_folder(session, folder, sizeof folder));
     bool automatic = strcmp(resume, "auto") == 0, no = strcmp(resume, "no") == 0;
     if (!automatic && !no) {
         NT_CHECK(strlen(resume) < sizeof out->path, NT_ERR_CONFIG, "checkpoint.resume is too long");
@@ -185,7 +245,7 @@ static nt_status find_on_root(nt_session *session, nt_resume *out)
         return NT_OK;
     }
     bool found = false;
-    NT_TRY(nt_checkpoint_find(folder, out->path, sizeof out->path, &found));
+    NT_TRY(nt_resume_newest(session, out->path, &found));
     out->verified = found;
     NT_CHECK(
         !(found && no), NT_ERR_CREATE,
@@ -209,7 +269,7 @@ static nt_status find_for_use_on_root(nt_session *session, const char *path, nt_
         NT_CHECK(strlen(path) < sizeof out->path, NT_ERR_USAGE, "the checkpoint's path is too long");
         strcpy(out->path, path);
     } else {
-        NT_TRY(nt_checkpoint_find(folder, out->path, sizeof out->path, &found));
+        NT_TRY(nt_resume_newest(session, out->path, &found));
         out->verified = found;
     }
     NT_CHECK(found, NT_ERR_NO_INPUT, "there is no checkpoint in '%s': train first, or name a checkpoint file",

@@ -25,6 +25,10 @@ typedef struct nt_resume {
 NT_MUST nt_status nt_resume_folder(const nt_session *session, char *path, size_t cap);
 bool nt_is_weights_file(const char *path);
 
+/* Rank 0: the newest good checkpoint of the run folder (nt_checkpoint_find), whose every byte was verified.
+ * Looked for once a session: whoever asks again gets the same. path: PATH_MAX bytes. */
+NT_MUST nt_status nt_resume_newest(nt_session *session, char *path, bool *found);
+
 /* Where a run begins. */
 nt_position nt_position_fresh(void);
 

@@ -16,6 +16,7 @@
 
 nt_status nt_session_agree(nt_session *session, nt_status mine)
 {
+    if (mine == NT_ERR_CONFIG && session->config) mine = nt_config_place_error(session->config, mine);
     nt_phase_wait("agreement");
     nt_status status = nt_comm_agree(session->comm, mine);
     if (status != NT_OK) session->agreed = true;
@@ -363,6 +364,7 @@ void nt_session_end(nt_session *session)
     free(session->config_text);
     nt_features_destroy(session->features);
     free(session->features_text);
+    free(session->newest);
     if (session->config) nt_config_destroy(session->config);
     nt_watchdog_stop();
     nt_args_free(&session->args);

@@ -46,6 +46,8 @@ typedef struct nt_session {
     nt_tuning *tuning;
     nt_net *net;
     nt_feed *train_feed, *valid_feed;
+    char *newest;      /* rank 0: the newest good checkpoint, once it was looked for; see nt_resume_newest */
+    bool newest_known; /* it was; newest NULL: there is none */
     int planned_ranks; /* `check` plans for so many; 0: as many as there are */
 } nt_session;
 

@@ -65,7 +65,23 @@ expect 0 nntrain cfg.ini run.output=plain data.features=none data.one_hot=
 expect 78 nntrain eval cfg.ini run.output=plain
 says 'was trained without features'
 expect 78 nntrain check cfg.ini data.one_hot=3
-says 'data.one_hot names column 3, but there are only 0 to 2'
+says 'command line: data.one_hot names column 3, but there are only 0 to 2'
+sed 's/^one_hot = 1/one_hot = 1, 3/' cfg.ini >wrong.ini
+expect 78 nntrain wrong.ini
+says_once 'wrong.ini:9:11: data.one_hot names column 3'
+expect 78 ranks 2 check wrong.ini
+says_once 'wrong.ini:9:11: data.one_hot names column 3'
+printf 'scale = 0.5\n' | sed -i '/^batch/r /dev/stdin' cfg.ini
+expect 78 nntrain check cfg.ini
+says 'cfg.ini:9:12: data.features and data.scale exclude each other'
+sed -i '/^scale/d' cfg.ini
+
+# The folder is looked through once: what is wrong there is said once.
+cp -r run torn
+newest=$(cat torn/checkpoints/latest)
+truncate -s -100 "torn/checkpoints/$newest"
+expect 0 nntrain eval cfg.ini run.output=torn
+says_once "$newest"
 
 # Several ranks train on the same features.
 expect 0 ranks 2 cfg.ini run.output=two
