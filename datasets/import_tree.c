@@ -35,7 +35,8 @@ typedef struct walk {
     const nt_import_args *args;
     char root[PATH_MAX]; /* without links */
     int part, class_;
-    size_t base; /* bytes of a path in front of "class/name" */
+    size_t base;                /* bytes of a path in front of "class/name" */
+    char *found[NT_TREE_PARTS]; /* folders of the root; owned */
 } walk;
 
 typedef enum kind { KIND_FILE, KIND_FOLDER, KIND_LINKED_FOLDER, KIND_LEFT_OUT } kind;
@@ -221,25 +222,25 @@ static nt_status take_class(walk *w, const char *path, const char *name, int dep
 
 /* --- the whole --- */
 
-/* Part folders of the root: found[part] is the path, or NULL. */
-static nt_status find_parts(walk *w, char *found[NT_TREE_PARTS])
+/* The part that people mean by a folder's name, small or capital; -1: none. */
+static int part_of(const char *name)
 {
-    for (size_t i = 0; i < sizeof part_folders / sizeof part_folders[0]; i++) {
-        char *path = join(w->args->inputs[0], part_folders[i].name), **slot = &found[part_folders[i].part];
-        NT_CHECK_ALLOC(path, PATH_MAX);
-        struct stat info;
-        bool there = stat(path, &info) == 0 && S_ISDIR(info.st_mode);
-        if (there && *slot) {
-            (void)nt_error_set(NT_ERR_DATA, __FILE__, __LINE__, __func__,
-                               "'%s' and '%s' are the same part under two names", *slot, path);
-            free(path);
-            return NT_ERR_DATA;
-        }
-        if (there)
-            *slot = path;
-        else
-            free(path);
-    }
+    for (size_t i = 0; i < sizeof part_folders / sizeof part_folders[0]; i++)
+        if (strcasecmp(name, part_folders[i].name) == 0) return part_folders[i].part;
+    return -1;
+}
+
+/* An entry of the root: w->found[part] is the path, or NULL. */
+static nt_status take_part(walk *w, const char *path, const char *name, int depth)
+{
+    struct stat info;
+    int part = part_of(name);
+    (void)depth;
+    if (part < 0 || stat(path, &info) != 0 || !S_ISDIR(info.st_mode)) return NT_OK;
+    NT_CHECK(!w->found[part], NT_ERR_DATA, "'%s' and '%s' are the same part under two names", w->found[part],
+             path);
+    w->found[part] = strdup(path);
+    NT_CHECK_ALLOC(w->found[part], strlen(path));
     return NT_OK;
 }
 
@@ -250,15 +251,21 @@ static nt_status list_part(walk *w, const char *folder, int part)
     return for_each(w, folder, 0, take_class);
 }
 
-static nt_status list_parts(walk *w, char *found[NT_TREE_PARTS])
+/* Parts to test on without one to train on would become classes by the names of parts. */
+static nt_status list_parts(walk *w)
 {
-    bool more = found[NT_TREE_VALID] || found[NT_TREE_TEST];
-    if (!found[NT_TREE_TRAIN]) return list_part(w, w->args->inputs[0], NT_TREE_TRAIN);
-    NT_CHECK(!more || w->args->test_fraction <= 0, NT_ERR_USAGE,
-             "'%s' has a part to test on: --test-fraction is for folders without one",
-             found[NT_TREE_TEST] ? found[NT_TREE_TEST] : found[NT_TREE_VALID]);
+    const char *root = w->args->inputs[0];
+    const char *other = w->found[NT_TREE_TEST] ? w->found[NT_TREE_TEST] : w->found[NT_TREE_VALID];
+    NT_CHECK(
+        !other || w->found[NT_TREE_TRAIN], NT_ERR_DATA,
+        "'%s' looks like a part to test on, but there is no '%s/train': call the folder with the classes to "
+        "train on `train`; import '%s' itself to take it alone; or, if it is a class, give it another name",
+        other, root, other);
+    if (!w->found[NT_TREE_TRAIN]) return list_part(w, root, NT_TREE_TRAIN);
+    NT_CHECK(!other || w->args->test_fraction <= 0, NT_ERR_USAGE,
+             "'%s' has a part to test on: --test-fraction is for folders without one", other);
     for (int part = 0; part < NT_TREE_PARTS; part++)
-        if (found[part]) NT_TRY(list_part(w, found[part], part));
+        if (w->found[part]) NT_TRY(list_part(w, w->found[part], part));
     return NT_OK;
 }
 
@@ -289,14 +296,13 @@ static nt_status check(const nt_tree *t, const nt_import_args *args)
 nt_status nt_tree_list(nt_tree *tree, const nt_import_args *args)
 {
     walk w = {.tree = tree, .args = args};
-    char *found[NT_TREE_PARTS] = {NULL};
     *tree = (nt_tree){0};
     NT_CHECK(realpath(args->inputs[0], w.root), NT_ERR_NO_INPUT, "cannot open the folder '%s': %s",
              args->inputs[0], strerror(errno));
-    nt_status status = find_parts(&w, found);
-    if (status == NT_OK) status = list_parts(&w, found);
+    nt_status status = for_each(&w, args->inputs[0], 0, take_part);
+    if (status == NT_OK) status = list_parts(&w);
     for (int part = 0; part < NT_TREE_PARTS; part++)
-        free(found[part]);
+        free(w.found[part]);
     NT_TRY(status);
     return check(tree, args);
 }

@@ -449,6 +449,18 @@ static void parts_by_folder(void **state)
     EXPECT_FAILURE(&args, NT_ERR_DATA, "pics/train'", "pics/training'", "same part");
     run("rm -r pics/*");
     EXPECT_FAILURE(&args, NT_ERR_DATA, "pics", "holds no folders");
+    run("mkdir -p pics/test/a pics/Val/a");
+    put_file("test/a/1.png", "png");
+    put_file("Val/a/1.png", "png");
+    EXPECT_FAILURE(&args, NT_ERR_DATA, "pics/test' looks like a part to test on", "pics/train'",
+                   "another name");
+    run("rm -r pics/test");
+    EXPECT_FAILURE(&args, NT_ERR_DATA, "pics/Val'", "pics/train'");
+    run("mv pics/Val pics/TRAIN"); /* capitals are the same word */
+    assert_ok(import(&args));
+    read_labels("train", 1, label, &shape);
+    unlink(args.out);
+    run("rm -r pics/*");
     run("rmdir pics");
     EXPECT_FAILURE(&args, NT_ERR_NO_INPUT, "pics", "No such file");
 }
