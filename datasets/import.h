@@ -19,10 +19,11 @@ typedef struct nt_import_args {
     bool force;         /* replace it if it exists */
     int deflate;        /* 0 to 9 */
     const char *source; /* where the data come from, in words; NULL: the input's name */
-    /* csv */
-    nt_shape shape;    /* of a sample; n_dims 0: (columns) */
+    /* csv; shape and n_targets also npy */
+    nt_shape shape;    /* of a sample; n_dims 0: (columns), or the array's */
     int64_t test_rows; /* the last so many rows are the test part */
-    int64_t n_targets; /* 0: the last column is a class; else the last n_targets columns are float values */
+    int64_t n_targets; /* csv: the last n_targets columns are float values; 0: the last column is a class.
+                          npy: y has so many columns, of values; 0: integers are classes */
     bool label_first;  /* the label or targets are the first columns */
     bool header;       /* the first line holds names */
     double scale;      /* attribute `scale`; 0: 1/255 for uint8, 1 for float */

@@ -2,7 +2,9 @@
  *
  * x is (N, ...): bytes and bools are stored as uint8, everything else as float32. y (N) of integers holds
  * classes; y of floats, or with several columns, holds targets. Images with channels last become channels
- * first; which they are is only guessed where there is no doubt. */
+ * first; which they are is only guessed where there is no doubt. An array does not say what it means, so what
+ * it was taken for is printed, with the option that says otherwise. */
+#include "core/log.h"
 #include "datasets/npy.h"
 
 #include <float.h>
@@ -43,31 +45,55 @@ static int64_t n_columns(const nt_npy *y)
     return nt_shape_elems(y->shape) / y->shape.dim[0];
 }
 
-static bool has_classes(const nt_npy *y)
+static bool has_classes(const job *j, const nt_npy *y)
 {
-    return y->kind != 'f' && n_columns(y) == 1;
+    return j->args->n_targets == 0 && y->kind != 'f' && n_columns(y) == 1;
+}
+
+/* One word on how samples lie in the array, at most. */
+static nt_status check_words(const job *j, const nt_npy *x)
+{
+    const nt_import_args *args = j->args;
+    NT_CHECK(args->channels_last + args->channels_first + (args->shape.n_dims > 0) <= 1, NT_ERR_USAGE,
+             "--nhwc, --nchw and --shape exclude each other");
+    NT_CHECK(!(args->channels_last || args->channels_first) || x->shape.n_dims == 4, NT_ERR_USAGE,
+             "--%s is for images of four dimensions (N, %s), but '%s' has %d dimensions",
+             args->channels_last ? "nhwc" : "nchw", args->channels_last ? "H, W, C" : "C, H, W", path_of(x),
+             x->shape.n_dims);
+    return NT_OK;
 }
 
 /* Channels last or first, where there are three dimensions. */
 static nt_status find_layout(job *j, const nt_npy *x)
 {
     const int64_t *d = x->shape.dim;
+    NT_TRY(check_words(j, x));
     j->channels_last = j->args->channels_last;
-    NT_CHECK(!(j->args->channels_last && j->args->channels_first), NT_ERR_USAGE,
-             "--nhwc and --nchw exclude each other");
-    NT_CHECK(!j->args->channels_last || x->shape.n_dims == 4, NT_ERR_USAGE,
-             "--nhwc is for images (N, H, W, C), but '%s' has %d dimensions", path_of(x), x->shape.n_dims);
-    bool said = j->args->channels_last || j->args->channels_first;
+    bool said = j->args->channels_last || j->args->channels_first || j->args->shape.n_dims > 0;
+    bool clear = d[1] <= 4 && d[3] > 4;
     NT_CHECK(
-        said || x->shape.n_dims != 4 || d[3] > 4 || d[1] <= 4, NT_ERR_USAGE,
+        said || x->shape.n_dims != 4 || clear, NT_ERR_USAGE,
         "'%s' is (%lld, %lld, %lld, %lld): give --nhwc if the channels come last, --nchw if they come first",
         path_of(x), (long long)d[0], (long long)d[1], (long long)d[2], (long long)d[3]);
+    return NT_OK;
+}
+
+static nt_status check_shape(const job *j, const nt_npy *x)
+{
+    char text[NT_SHAPE_TEXT_BYTES];
+    const nt_shape said = j->args->shape;
+    const int64_t n = nt_shape_elems(x->shape) / x->shape.dim[0];
+    if (said.n_dims == 0) return NT_OK;
+    NT_CHECK(nt_shape_elems(said) == n, NT_ERR_USAGE,
+             "--shape %s has %lld values, but a row of '%s' has %lld", nt_shape_text(said, text),
+             (long long)nt_shape_elems(said), path_of(x), (long long)n);
     return NT_OK;
 }
 
 static nt_shape sample_shape(const job *j, const nt_npy *x)
 {
     const int64_t *d = x->shape.dim;
+    if (j->args->shape.n_dims > 0) return j->args->shape;
     if (x->shape.n_dims == 1) return nt_shape_of(1, (int64_t)1);
     if (x->shape.n_dims == 3) return nt_shape_of(3, (int64_t)1, d[1], d[2]);
     if (j->channels_last) return nt_shape_of(3, d[3], d[1], d[2]);
@@ -88,14 +114,14 @@ static nt_status open_part(part *p, const char *x, const char *y)
     return NT_OK;
 }
 
-static nt_status check_agreement(const part *a, const part *b)
+static nt_status check_agreement(const job *j, const part *a, const part *b)
 {
     nt_shape one = a->x.shape, two = b->x.shape;
     one.dim[0] = two.dim[0] = 1;
     NT_CHECK(nt_shape_equal(one, two) && is_bytes(&a->x) == is_bytes(&b->x), NT_ERR_DATA,
              "'%s' and '%s' differ in more than the number of rows", path_of(&a->x), path_of(&b->x));
     NT_CHECK(
-        has_classes(&a->y) == has_classes(&b->y) && n_columns(&a->y) == n_columns(&b->y), NT_ERR_DATA,
+        has_classes(j, &a->y) == has_classes(j, &b->y) && n_columns(&a->y) == n_columns(&b->y), NT_ERR_DATA,
         "'%s' and '%s' differ in more than the number of rows: classes are integers, (N), all others are "
         "target values",
         path_of(&a->y), path_of(&b->y));
@@ -107,7 +133,7 @@ static nt_status check_agreement(const part *a, const part *b)
 static nt_status check_label(const nt_npy *y, int64_t row, double label)
 {
     NT_CHECK(label >= 0 && label < MAX_CLASSES, NT_ERR_DATA,
-             "'%s': row %lld is %.0f; integers are classes, 0 to %d (store target values as floats)",
+             "'%s': row %lld is %.0f; integers are classes, 0 to %d (--targets 1 takes them as values)",
              path_of(y), (long long)row, label, MAX_CLASSES - 1);
     return NT_OK;
 }
@@ -177,7 +203,7 @@ static nt_status put_parts(job *j, nt_import_writer *writer)
 /* --- the whole --- */
 
 /* Labels are few: they are read once beforehand, to count the classes. */
-static nt_status count_classes(job *j, const char *path, int64_t *n_classes)
+static nt_status count_classes(const char *path, int64_t *n_classes)
 {
     nt_npy y;
     double label;
@@ -188,7 +214,6 @@ static nt_status count_classes(job *j, const char *path, int64_t *n_classes)
         if (status == NT_OK && label >= (double)*n_classes) *n_classes = (int64_t)label + 1;
     }
     nt_npy_close(&y);
-    (void)j;
     return status;
 }
 
@@ -197,15 +222,48 @@ static nt_status plan(job *j)
     const nt_import_args *args = j->args;
     for (int k = 0; k < j->n_parts; k++)
         NT_TRY(open_part(&j->part[k], args->inputs[2 * k], args->inputs[2 * k + 1]));
-    if (j->n_parts > 1) NT_TRY(check_agreement(&j->part[0], &j->part[1]));
+    if (j->n_parts > 1) NT_TRY(check_agreement(j, &j->part[0], &j->part[1]));
     const part *p = &j->part[0];
     NT_TRY(find_layout(j, &p->x));
+    NT_TRY(check_shape(j, &p->x));
+    NT_CHECK(args->n_targets == 0 || args->n_targets == n_columns(&p->y), NT_ERR_USAGE,
+             "--targets %lld: '%s' has %lld columns", (long long)args->n_targets, path_of(&p->y),
+             (long long)n_columns(&p->y));
     j->format.dtype = is_bytes(&p->x) ? NT_U8 : NT_F32;
     j->format.shape = sample_shape(j, &p->x);
-    if (!has_classes(&p->y)) j->format.n_targets = n_columns(&p->y);
+    if (!has_classes(j, &p->y)) j->format.n_targets = n_columns(&p->y);
     for (int k = 0; k < j->n_parts && j->format.n_targets == 0; k++)
-        NT_TRY(count_classes(j, args->inputs[2 * k + 1], &j->format.n_classes));
+        NT_TRY(count_classes(args->inputs[2 * k + 1], &j->format.n_classes));
     return NT_OK;
+}
+
+/* --- what they were taken for --- */
+
+static const char *x_words(const job *j, const nt_npy *x)
+{
+    if (j->args->shape.n_dims > 0) return "as --shape says";
+    if (j->args->channels_last) return "channels came last";
+    if (x->shape.n_dims == 4) return "channels first (--nhwc: they come last)";
+    if (x->shape.n_dims == 3) return "images of one channel (--shape says otherwise)";
+    return x->shape.n_dims == 5 ? "as they lie (--shape says otherwise)" : "rows of numbers";
+}
+
+static void say(const job *j)
+{
+    const nt_npy *x = &j->part[0].x, *y = &j->part[0].y;
+    const nt_import_format *f = &j->format;
+    char stored[NT_SHAPE_TEXT_BYTES], sample[NT_SHAPE_TEXT_BYTES];
+    nt_info("'%s' (%s, %s%d): samples %s of %s, %s", path_of(x), nt_shape_text(x->shape, stored),
+            x->kind == 'b'   ? "bool"
+            : x->kind == 'f' ? "float"
+            : x->kind == 'u' ? "uint"
+                             : "int",
+            8 * x->elem_bytes, nt_shape_text(f->shape, sample), nt_dtype_name(f->dtype), x_words(j, x));
+    if (f->n_targets > 0)
+        nt_info("'%s': %lld target value%s a sample", path_of(y), (long long)f->n_targets,
+                f->n_targets == 1 ? "" : "s");
+    else
+        nt_info("'%s': classes 0 to %lld (--targets 1: values)", path_of(y), (long long)f->n_classes - 1);
 }
 
 static nt_status allocate(job *j)
@@ -229,7 +287,11 @@ static nt_status convert(job *j)
     NT_TRY(allocate(j));
     NT_TRY(nt_import_open(&writer, j->args, &j->format));
     nt_status status = put_parts(j, writer);
-    if (status == NT_OK) return nt_import_finish(writer);
+    if (status == NT_OK) {
+        NT_TRY(nt_import_finish(writer));
+        say(j);
+        return NT_OK;
+    }
     nt_import_discard(writer);
     return status;
 }
@@ -250,7 +312,8 @@ static nt_status run_npy(const nt_import_args *args)
 
 const nt_importer nt_import_npy = {
     .name = "npy",
-    .usage = "[--nhwc|--nchw] X.npy Y.npy [X_TEST.npy Y_TEST.npy]",
-    .help = "arrays of NumPy; y (N) of integers holds classes, floats are targets",
+    .usage = "[--nhwc|--nchw|--shape CxHxW] [--targets N] X.npy Y.npy [X_TEST.npy Y_TEST.npy]",
+    .help =
+        "arrays of NumPy; y (N) of integers holds classes, floats are targets; says what it took them for",
     .run = run_npy,
 };

@@ -14,17 +14,19 @@
 #define MAX_INPUTS 1000
 #define MAX_NAMES  10 /* of classes */
 
-/* "1x8x8" to a shape. */
+/* "1x8x8" to a shape of at most 2^40 elements. */
 static nt_status parse_shape(const char *text, nt_shape *shape)
 {
-    char copy[128], *rest = NULL;
+    char copy[128], *rest = copy;
+    int64_t dim, n = 1;
     *shape = (nt_shape){0};
-    NT_CHECK(strlen(text) < sizeof copy, NT_ERR_USAGE, "--shape '%s' is too long", text);
+    NT_CHECK(strlen(text) < sizeof copy, NT_ERR_USAGE, "--shape '%.200s' is too long", text);
     strcpy(copy, text);
-    for (char *word = strtok_r(copy, "x,", &rest); word; word = strtok_r(NULL, "x,", &rest)) {
-        int64_t dim;
+    for (char *word = strsep(&rest, "x,"); word; word = strsep(&rest, "x,")) {
         NT_CHECK(nt_text_to_int(word, &dim) && dim >= 1 && shape->n_dims < NT_MAX_DIMS - 1, NT_ERR_USAGE,
                  "--shape wants something like 1x8x8, got '%s'", text);
+        NT_CHECK(dim <= ((int64_t)1 << 40) / n, NT_ERR_USAGE, "--shape %s has more than 2^40 values", text);
+        n *= dim;
         shape->dim[shape->n_dims++] = dim;
     }
     return NT_OK;
@@ -149,9 +151,9 @@ static nt_status import_run(nt_session *session, int argc, char **argv)
         {"force", NT_FLAG_BOOL, &in.force, "replace the output"},
         {"deflate", NT_FLAG_INT, &raw.deflate, "compression level, 0 to 9; default 4"},
         {"source", NT_FLAG_STRING, &in.source, "where the data come from, in words"},
-        {"shape", NT_FLAG_STRING, &raw.shape, "csv: shape of a sample, as 1x8x8"},
+        {"shape", NT_FLAG_STRING, &raw.shape, "csv, npy: shape of a sample, as 1x8x8"},
         {"test-rows", NT_FLAG_INT, &in.test_rows, "csv: the last so many rows are the test part"},
-        {"targets", NT_FLAG_INT, &in.n_targets, "csv: so many columns of float targets"},
+        {"targets", NT_FLAG_INT, &in.n_targets, "csv, npy: so many columns of target values"},
         {"label-first", NT_FLAG_BOOL, &in.label_first, "csv: label or targets come first"},
         {"header", NT_FLAG_BOOL, &in.header, "csv: the first line holds names"},
         {"scale", NT_FLAG_STRING, &raw.scale, "csv: factor on stored values"},

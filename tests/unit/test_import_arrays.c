@@ -284,15 +284,48 @@ static void arrays_become_datasets(void **state)
     assert_true(x[0] == 0.5f && x[1] == -1 && x[2] == 1e-3f && x[3] == 4);
 }
 
+/* What an array does not say can be said: the shape of a sample, and that integers are values. */
+static void arrays_are_what_they_are_said_to_be(void **state)
+{
+    (void)state;
+    float x[24], as_lying[24];
+    put_case("x.npy", "f8"); /* (4, 3, 2) */
+    put_vector("y.npy", 'i', 4, (int64_t[]){-7, 0, 70000, 3});
+    nt_import_args args = args_for(2, "x.npy", "y.npy");
+    EXPECT_FAILURE("npy", &args, NT_ERR_DATA, "y.npy': row 0 is -7", "--targets 1");
+    args.n_targets = 1;
+    assert_ok(import("npy", &args));
+    nt_shape shape = read_back("/train/data", NT_F32, as_lying);
+    assert_true(nt_shape_equal(shape, nt_shape_of(4, (int64_t)4, (int64_t)1, (int64_t)3, (int64_t)2)));
+    read_back("/train/label", NT_F32, x);
+    assert_true(x[0] == -7 && x[1] == 0 && x[2] == 70000 && x[3] == 3);
+    args.shape = nt_shape_of(1, (int64_t)6);
+    args.force = true;
+    assert_ok(import("npy", &args));
+    shape = read_back("/train/data", NT_F32, x);
+    assert_true(nt_shape_equal(shape, nt_shape_of(2, (int64_t)4, (int64_t)6)));
+    assert_memory_equal(x, as_lying, sizeof x);
+    unlink(args.out);
+    args.shape = nt_shape_of(2, (int64_t)3, (int64_t)3);
+    EXPECT_FAILURE("npy", &args, NT_ERR_USAGE, "--shape 3x3 has 9 values", "x.npy' has 6");
+    args.channels_first = true;
+    EXPECT_FAILURE("npy", &args, NT_ERR_USAGE, "exclude each other");
+    args.shape = (nt_shape){0};
+    EXPECT_FAILURE("npy", &args, NT_ERR_USAGE, "--nchw is for images", "3 dimensions");
+    args.channels_first = false;
+    args.n_targets = 2;
+    EXPECT_FAILURE("npy", &args, NT_ERR_USAGE, "--targets 2", "y.npy' has 1 columns");
+}
+
 static void arrays_that_do_not_fit(void **state)
 {
     (void)state;
-    put_case("x.npy", "f8");
+    put_case("x.npy", "f8"); /* (4, 3, 2) */
     put_vector("y.npy", 'i', 3, (int64_t[]){0, 1, 2});
     nt_import_args args = args_for(2, "x.npy", "y.npy");
     EXPECT_FAILURE("npy", &args, NT_ERR_DATA, "x.npy' has 4 rows", "y.npy' has 3");
     put_vector("y.npy", 'i', 4, (int64_t[]){0, 1, -2, 3});
-    EXPECT_FAILURE("npy", &args, NT_ERR_DATA, "y.npy': row 2 is -2", "as floats");
+    EXPECT_FAILURE("npy", &args, NT_ERR_DATA, "y.npy': row 2 is -2", "--targets 1");
     put_vector("y.npy", 'i', 4, (int64_t[]){0, 1, 2, (int64_t)1 << 60});
     EXPECT_FAILURE("npy", &args, NT_ERR_DATA, "y.npy': element 3");
     put_vector("y.npy", 'f', 4, (double[]){0, 1, NAN, 3});
@@ -455,6 +488,7 @@ int main(void)
         cmocka_unit_test(a_cut_or_turned_file_is_an_error),
         cmocka_unit_test(headers),
         cmocka_unit_test(arrays_become_datasets),
+        cmocka_unit_test(arrays_are_what_they_are_said_to_be),
         cmocka_unit_test(arrays_that_do_not_fit),
         cmocka_unit_test(cifar100),
         cmocka_unit_test(texts_as_bytes),
