@@ -1,4 +1,5 @@
-/* The scratch folder lies in memory where there is /dev/shm, and goes with the process. */
+/* The scratch folder lies where run.sh says, who also removes what a crash leaves; or in memory where there
+ * is /dev/shm. It goes with the process. */
 #include "fuzz.h"
 
 #include "core/log.h"
@@ -13,8 +14,8 @@
 
 #define MAX_NAMES 16
 
-static char folder[64];
-static char path[MAX_NAMES][128];
+static char folder[128];
+static char path[MAX_NAMES][192];
 
 static void remove_folder(void)
 {
@@ -33,7 +34,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc;
     (void)argv;
-    snprintf(folder, sizeof folder, "%s/nt_fuzz_XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    const char *parent = getenv("NNTRAIN_FUZZ_SCRATCH");
+    if (!parent) parent = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+    snprintf(folder, sizeof folder, "%s/nt_fuzz_XXXXXX", parent);
     if (!mkdtemp(folder)) fail("no scratch folder");
     atexit(remove_folder);
     nt_log_set_rank(1, 2); /* not rank 0: says nothing */
@@ -42,7 +45,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 const char *fuzz_path(const char *name)
 {
-    char wanted[128];
+    char wanted[192];
     int i = 0;
     snprintf(wanted, sizeof wanted, "%s/%s", folder, name);
     while (i < MAX_NAMES - 1 && path[i][0] && strcmp(path[i], wanted) != 0)
