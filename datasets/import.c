@@ -1,6 +1,7 @@
 /* The list of importers and the writer they share. */
 #include "datasets/import.h"
 
+#include "core/file.h"
 #include "core/h5.h"
 
 #include <errno.h>
@@ -56,6 +57,9 @@ static nt_status make_temporary(nt_import_writer *w)
     if (!w->args->force)
         NT_CHECK(access(w->args->out, F_OK) != 0, NT_ERR_CREATE,
                  "'%s' exists; give --force to replace it, or another name", w->args->out);
+    NT_TRY(nt_file_check_output(w->args->out, NULL));
+    for (int i = 0; i < w->args->n_inputs; i++)
+        NT_TRY(nt_file_check_output(w->args->out, w->args->inputs[i]));
     NT_TRY(nt_h5_create(&w->file, w->temporary));
     return NT_OK;
 }

@@ -120,6 +120,11 @@ static nt_status parse_line(csv *c, char *text, int64_t *n)
 {
     *n = 0;
     c->word = NULL;
+    NT_CHECK(
+        !strchr(text, ';') || !strchr(text, ','), NT_ERR_DATA,
+        "'%s', line %lld holds both ',' and ';': which of them separates columns? Decimal commas are not "
+        "read: write 1.5",
+        nt_zfile_path(c->file), (long long)c->line);
     for (char *rest = text, *field; (field = strsep(&rest, ",;"));) {
         NT_CHECK(*n < MAX_COLUMNS, NT_ERR_DATA, "'%s', line %lld: more than %d columns",
                  nt_zfile_path(c->file), (long long)c->line, MAX_COLUMNS);
@@ -195,10 +200,11 @@ static nt_status look_at_class(const csv *c, csv_facts *facts)
         facts->n_classes = facts->words.n;
         return NT_OK;
     }
-    NT_CHECK(
-        label >= 0 && label < MAX_CLASSES && label == floor(label), NT_ERR_DATA,
-        "'%s', line %lld: label %g is not a class number 0, 1, 2, ...; for float targets give --targets 1",
-        path, (long long)c->line, label);
+    NT_CHECK(label >= 0 && label < MAX_CLASSES && label == floor(label), NT_ERR_DATA,
+             "'%s', line %lld: label %.17g is not a class number 0, 1, 2, ... (up to 65535); for float "
+             "targets give "
+             "--targets 1",
+             path, (long long)c->line, label);
     if ((int64_t)label + 1 > facts->n_classes) facts->n_classes = (int64_t)label + 1;
     return NT_OK;
 }

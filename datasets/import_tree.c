@@ -39,7 +39,7 @@ typedef struct walk {
     char *found[NT_TREE_PARTS]; /* folders of the root; owned */
 } walk;
 
-typedef enum kind { KIND_FILE, KIND_FOLDER, KIND_LINKED_FOLDER, KIND_LEFT_OUT } kind;
+typedef enum kind { KIND_FILE, KIND_FOLDER, KIND_LINKED_FOLDER, KIND_LEFT_OUT, KIND_OTHER } kind;
 
 /* FNV-1a, and the finaliser of MurmurHash3 because names that differ in their last letter should not lie
  * together. */
@@ -74,7 +74,8 @@ static bool is_inside(const walk *w, const char *path)
            (target[n] == '/' || target[n] == '\0' || strcmp(w->root, "/") == 0);
 }
 
-/* What an entry is; sockets, devices and links that are not followed are left out and counted. */
+/* What an entry is; sockets and devices count as other files, links that are not followed are left out and
+ * counted. */
 static kind kind_of(walk *w, const char *path)
 {
     struct stat info;
@@ -85,7 +86,7 @@ static kind kind_of(walk *w, const char *path)
         return KIND_LEFT_OUT;
     }
     if (S_ISDIR(info.st_mode)) return link ? KIND_LINKED_FOLDER : KIND_FOLDER;
-    return S_ISREG(info.st_mode) ? KIND_FILE : KIND_LEFT_OUT;
+    return S_ISREG(info.st_mode) ? KIND_FILE : KIND_OTHER;
 }
 
 static int not_dots(const struct dirent *entry)
@@ -174,6 +175,8 @@ static nt_status take_entry(walk *w, const char *path, const char *name, int dep
     case KIND_LINKED_FOLDER:
         w->tree->n_links++;
         return NT_OK;
+    case KIND_OTHER:
+        return add_other(w, path);
     case KIND_LEFT_OUT:
         break;
     }
@@ -205,7 +208,7 @@ static nt_status add_class(nt_tree *t, const char *name)
 static nt_status take_class(walk *w, const char *path, const char *name, int depth)
 {
     kind what = kind_of(w, path);
-    if (what == KIND_FILE) return add_other(w, path);
+    if (what == KIND_FILE || what == KIND_OTHER) return add_other(w, path);
     if (what == KIND_LEFT_OUT || name[0] == '.') return NT_OK;
     w->class_ = find_class(w->tree, name);
     if (w->class_ < 0 && w->part == NT_TREE_TRAIN) {

@@ -47,7 +47,7 @@ static nt_status take_flag(const nt_flag *flag, const char *text)
     if (flag->type == NT_FLAG_STRING) *(const char **)flag->value = text;
     if (flag->type == NT_FLAG_INT)
         NT_CHECK(nt_text_to_int(text, flag->value) && *(int64_t *)flag->value >= 0, NT_ERR_USAGE,
-                 "--%s wants a whole number, got '%s'", flag->name, text);
+                 "--%s wants a whole number from 0 up, got '%s'", flag->name, text);
     return NT_OK;
 }
 

@@ -128,8 +128,8 @@ static nt_status import_into_file(const nt_args *args, nt_import_args *in, const
     NT_TRY(find_importer(args->word[0], &importer));
     NT_TRY(check_flags(args, flags, importer));
     if (raw->shape) NT_TRY(parse_shape(raw->shape, &in->shape));
-    NT_CHECK(!raw->scale || nt_text_to_float(raw->scale, &in->scale), NT_ERR_USAGE,
-             "--scale wants a number, got '%s'", raw->scale);
+    NT_CHECK(!raw->scale || (nt_text_to_float(raw->scale, &in->scale) && in->scale > 0), NT_ERR_USAGE,
+             "--scale wants a number above 0, got '%s'", raw->scale);
     NT_TRY(parse_size(raw->size, in->size));
     NT_CHECK(!raw->test_fraction || (nt_text_to_float(raw->test_fraction, &in->test_fraction) &&
                                      in->test_fraction >= 0 && in->test_fraction < 1),

@@ -132,7 +132,8 @@ static nt_status create_output(predictor *p)
                                 .layout = p->layout,
                                 .classes = has_classes(p),
                                 .value_name = has_probabilities(p) ? "probability" : "output",
-                                .checkpoint = p->used.path};
+                                .checkpoint = p->used.path,
+                                .input = p->session->args.word[1]};
     if (form.classes) find_names(p, &form);
     NT_TRY(nt_predictions_open(&p->file, p->session->args.word[2], p->force, &form));
     return NT_OK;

@@ -6,6 +6,7 @@
  * all outputs, in nine digits, which float32 needs to come back. */
 #include "launcher/predictions.h"
 
+#include "core/file.h"
 #include "core/h5.h"
 #include "core/text.h"
 
@@ -195,6 +196,7 @@ static nt_status name_files(nt_predictions *p, const char *path, bool force)
     struct stat info;
     NT_CHECK(force || lstat(path, &info) != 0, NT_ERR_CREATE, "'%s' exists already; --force replaces it",
              path);
+    NT_TRY(nt_file_check_output(path, p->form.input));
     NT_CHECK(snprintf(p->temporary, sizeof p->temporary, "%s.tmp%ld", path, (long)getpid()) < PATH_MAX,
              NT_ERR_CREATE, "the path of the output is too long");
     snprintf(p->path, sizeof p->path, "%s", path);

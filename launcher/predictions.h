@@ -17,6 +17,7 @@ typedef struct nt_predictions_form {
     int64_t n_names;
     const char *value_name; /* what the outputs are: "probability", "output" */
     const char *checkpoint; /* that they were made with */
+    const char *input;      /* file that they are of, which is not written over; or NULL */
 } nt_predictions_form;
 
 /* Creates a temporary file beside `path`. NT_ERR_CREATE if there is something already, unless force;

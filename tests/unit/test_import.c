@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -273,11 +274,41 @@ static void test_csv_words_mistakes(void **state)
                    "line 3: the class is a number, in the lines before it is a word");
     expect_failure(import_csv("1,7\n2,b\n", none), NT_ERR_DATA,
                    "line 2: the class is a word, in the lines before it is a number");
+    expect_failure(import_csv("1;2,5;0\n", none), NT_ERR_DATA, "line 1 holds both ',' and ';'");
     expect_failure(import_csv("1,a\n2,\n", none), NT_ERR_DATA, "line 2, column 2 is empty");
     expect_failure(import_csv("1,\xFF\n", none), NT_ERR_DATA,
                    "line 1, column 2: the class's name is not UTF-8");
     memset(text + 2, 'w', 201);
     expect_failure(import_csv(text, none), NT_ERR_DATA, "longer than 200 bytes");
+}
+
+/* What stands in the place of the output stays, unless it is a file that nobody is reading: root could
+ * replace a device by a file. */
+static void test_places_for_the_output(void **state)
+{
+    (void)state;
+    char path[256], input[256];
+    struct stat info;
+    nt_import_args args = {.force = true, .test_fraction = -1, .n_inputs = 1};
+    const char *inputs[] = {input};
+    write_file("in.csv", "1,2,0\n", 6, false);
+    snprintf(input, sizeof input, "%s", path_of("in.csv"));
+    args.inputs = inputs;
+    snprintf(path, sizeof path, "%s", path_of("place"));
+    args.out = path;
+    assert_int_equal(mkfifo(path, 0600), 0);
+    expect_failure(nt_importer_find("csv")->run(&args), NT_ERR_CREATE, "place' is no regular file");
+    assert_true(lstat(path, &info) == 0 && S_ISFIFO(info.st_mode));
+    unlink(path);
+    assert_int_equal(mkdir(path, 0700), 0);
+    expect_failure(nt_importer_find("csv")->run(&args), NT_ERR_CREATE, "place' is a folder");
+    rmdir(path);
+    assert_int_equal(link(input, path), 0);
+    expect_failure(nt_importer_find("csv")->run(&args), NT_ERR_CREATE, "would be written over");
+    args.out = input;
+    expect_failure(nt_importer_find("csv")->run(&args), NT_ERR_CREATE, "from which it is made");
+    assert_true(stat(input, &info) == 0 && info.st_size == 6);
+    unlink(path);
 }
 
 static int n_rows_of(const char *set_name)
@@ -377,6 +408,7 @@ int main(void)
         cmocka_unit_test(test_csv_mistakes),
         cmocka_unit_test(test_csv_words),
         cmocka_unit_test(test_csv_words_mistakes),
+        cmocka_unit_test(test_places_for_the_output),
         cmocka_unit_test(test_csv_fraction),
         cmocka_unit_test(test_csv_values_beyond_float32),
         cmocka_unit_test(test_existing_output_is_kept),
