@@ -160,7 +160,7 @@ static void must_be_writable(nt_checkpoint_file *file)
     nt_arrays all = {.n = file->n, .arg = file, .get = get_from_file, .set = compare_digest};
     all.item = calloc((size_t)file->n + 1, sizeof *all.item);
     if (!all.item) abort();
-    memcpy(all.item, file->item, (size_t)file->n * sizeof *all.item);
+    if (file->n > 0) memcpy(all.item, file->item, (size_t)file->n * sizeof *all.item);
     for (int i = 0; i < all.n; i++)
         all.item[i].array = i;
     bool has_state = false;
