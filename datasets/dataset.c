@@ -322,7 +322,8 @@ static void describe_spec(const nt_dataset *ds, char *text, size_t cap)
                  nt_shape_text(ds->spec.x, shape), nt_dtype_name(ds->spec.x_dtype));
     if (n < 0 || (size_t)n >= cap) return;
     if (ds->spec.target == NT_TARGET_CLASS && ds->spec.n_classes > 0)
-        n += snprintf(text + n, cap - (size_t)n, ", %lld classes", (long long)ds->spec.n_classes);
+        n += snprintf(text + n, cap - (size_t)n, ", %lld class%s", (long long)ds->spec.n_classes,
+                      ds->spec.n_classes == 1 ? "" : "es");
     if (ds->spec.target == NT_TARGET_CLASS && ds->spec.n_labels > 0 && (size_t)n < cap)
         snprintf(text + n, cap - (size_t)n, " at %lld positions", (long long)ds->spec.n_labels);
     if (ds->spec.target == NT_TARGET_VALUE)
