@@ -52,15 +52,16 @@ static const nt_option layer_norm_options[] = {
      .help = "trained scale and shift of each element"},
 };
 
+/* The operator must have a scale: a single one is as good as one for each element. */
 static nt_status layer_norm_onnx(const nt_layer *layer, nt_onnx *o)
 {
     const nt_layer_norm_options *l = layer->options;
-    NT_CHECK(l->elementwise_affine, NT_ERR_CONFIG,
-             "layer_norm without its scale and shift has no form in ONNX");
+    const char *one =
+        l->elementwise_affine ? NULL : nt_onnx_floats(o, &(float){1}, nt_shape_of(1, (int64_t)1));
     nt_onnx_op(o, "LayerNormalization");
     nt_onnx_input(o, nt_onnx_x(o, 0));
-    nt_onnx_input(o, nt_onnx_param(o, NT_LN_WEIGHT));
-    nt_onnx_input(o, nt_onnx_param(o, NT_LN_BIAS));
+    nt_onnx_input(o, l->elementwise_affine ? nt_onnx_param(o, NT_LN_WEIGHT) : one);
+    if (l->elementwise_affine) nt_onnx_input(o, nt_onnx_param(o, NT_LN_BIAS));
     nt_onnx_int(o, "axis", -l->normalized_dims);
     nt_onnx_float(o, "epsilon", l->eps);
     nt_onnx_end_layer(o);

@@ -32,6 +32,8 @@ avg = avg_pool kernel=3 stride=2 padding=1 ceil_mode=yes count_include_pad=no
 max = max_pool input=up kernel=3 stride=2 padding=1 ceil_mode=yes
 cat = concat input=avg,max
 norm = local_response_norm size=3 activation=mish
+groups = group_norm num_groups=6
+each_channel = group_norm num_groups=12 affine=no eps=1e-3
 uneven = adaptive_avg_pool output_size=3,5
 slopes = prelu num_parameters=12
 twice = scale factor=2 shift=0.1
@@ -42,10 +44,12 @@ place = position_embedding max_length=20
 first = class_token bare=yes init_std=1
 attend = multihead_attention num_heads=2 causal=yes
 ln = layer_norm activation=softplus
+still = layer_norm elementwise_affine=no
 each = linear axis=last units=5 activation=elu
 flat = flatten
 drop = dropout rate=0.3
 hidden = linear units=16 activation=tanh
+vector = group_norm num_groups=2
 fc = linear units=10
 END
 expect 0 nntrain cfg.ini
@@ -66,12 +70,13 @@ file = $source_dir/datasets/digits.h5
 limit = 64
 [layers]
 p = adaptive_avg_pool output_size=3
-g = group_norm num_groups=1
+c = conv2d filters=4 kernel=1
+g = local_response_norm size=2
 fc = linear units=10
 END
 expect 0 nntrain odd.ini
 expect 78 nntrain export odd.ini odd.onnx
-says 'layer g: type group_norm has no form in ONNX here; export safetensors'
+says 'layer g: local_response_norm over an even number of channels has no form in ONNX'
 [ ! -e odd.onnx ] || fail "a failed export left a file"
 
 python3 -c 'import onnxruntime, onnx, h5py' 2>/dev/null ||
