@@ -27,7 +27,7 @@ typedef struct nt_backend_options {
 
 /* Sums of one step and the verdict on it, in backend memory: what a step computes without the host. */
 typedef struct nt_report {
-    double loss, loss_squared, correct; /* over this rank's samples */
+    double loss, loss_squared, correct; /* over this rank's samples; correct: right answers */
     double sum_squares; /* of the reduced gradient; NaN: it, or what is judged with it, is not finite */
     double scale;       /* factor on the gradient; NaN: no update */
 } nt_report;
@@ -82,7 +82,7 @@ typedef struct nt_backend_ops {
     NT_MUST nt_status (*sum_squares_of)(nt_backend *backend, double *totals, const void *x,
                                         const nt_stretch *ranges, int n);
     /* Adds a loss's y, (n, 2) of the real type, to *report, backend memory: the sums of n losses, of their
-     * squares, and of the samples that are right. Optional for host memory. */
+     * squares, and of the right answers. Optional for host memory. */
     NT_MUST nt_status (*add_losses)(nt_backend *backend, nt_report *report, const void *y, int64_t n);
     /* Sets report->sum_squares to the sum of squares[0, n), or NaN if any of squares[n, n + n_others) is not
      * finite; report->scale to 1, to clip / norm if clip > 0 and the norm is greater, or to NaN if

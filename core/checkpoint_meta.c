@@ -43,6 +43,9 @@ static const struct field {
     {"stop_bad", FIELD_INT64, offsetof(nt_checkpoint_meta, position.stop.bad), .optional = true},
     {"threads", FIELD_INT, offsetof(nt_checkpoint_meta, threads), .optional = true},
     {"features", FIELD_TEXT, offsetof(nt_checkpoint_meta, features), .optional = true},
+    {"epoch_answers", FIELD_INT64, offsetof(nt_checkpoint_meta, position.epoch_sum.answers),
+     .optional = true},
+    {"epoch_nats", FIELD_FLOAT, offsetof(nt_checkpoint_meta, position.epoch_sum.nats), .optional = true},
 };
 
 #define MAX_TEXT_BYTES ((size_t)16 << 20)

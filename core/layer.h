@@ -48,14 +48,27 @@ typedef struct nt_param {
 typedef struct nt_layer nt_layer;
 typedef struct nt_onnx nt_onnx;
 
+/* What a model's outputs are in the eyes of its loss. */
+typedef enum nt_outputs {
+    NT_OUTPUTS_UNKNOWN,  /* there is no loss to say so */
+    NT_OUTPUTS_VALUES,   /* they are to meet the target: how near they come is all there is (mse) */
+    NT_OUTPUTS_SCORES,   /* the largest one wins, or each says yes by its sign (hinge) */
+    NT_OUTPUTS_LOGITS,   /* the same; probabilities by the softmax over classes (cross_entropy) */
+    NT_OUTPUTS_LOGISTIC, /* each says yes by its sign; probabilities by the logistic function (bce) */
+} nt_outputs;
+
 typedef struct nt_layer_ops {
     nt_section
         section; /* name = the type as written in the config and as looked up in backends; option table */
     int min_inputs, max_inputs; /* max -1: any number */
     bool takes_batchnorm;       /* `batchnorm = yes` is allowed (linear, conv2d) */
     bool takes_tokens;          /* reads int32 tokens (embedding); all others read real numbers */
-    bool is_loss; /* second input is the target, () for a class or (K) for values; output is (2): loss and
-                     correct (0 or 1) of the sample */
+    bool is_loss; /* second input is the target, () for a class or (K) for values; output is (2): loss of the
+                     sample, and how many of its answers are right */
+    nt_outputs outputs; /* losses: what their first input is */
+    /* Losses: how many answers a sample gives that can be right or wrong. Optional: none, there is no
+     * accuracy. */
+    int64_t (*answers)(const nt_layer *layer);
     /* From layer->in and layer->options: checks them, sets layer->out and layer->param. Errors name shapes.
      */
     nt_status (*infer)(nt_layer *layer);

@@ -470,7 +470,7 @@ static nt_status check_soft(const builder *b, int x, const nt_layer_ops *ops)
     const nt_layer *output = &b->model->layer[x];
     if (!spec->soft_targets) return NT_OK;
     const char *key = nt_config_changed(b->config, "augment", "mixup") ? "mixup" : "cutmix";
-    if (strcmp(ops->section.name, "cross_entropy") != 0)
+    if (ops->outputs != NT_OUTPUTS_LOGITS)
         return nt_config_fail(b->config, "augment", key,
                               "augment.%s mixes class labels, which needs loss cross_entropy, not %s", key,
                               ops->section.name);
@@ -676,6 +676,29 @@ double nt_model_target_weight(const nt_model *model, const void *target, int64_t
     for (int64_t i = 0; i < n; i++)
         sum += nt_labels_weight(o, label + i * n_labels, n_labels, n_classes);
     return sum;
+}
+
+nt_outputs nt_model_outputs(const nt_model *model)
+{
+    return model->has_loss ? model->layer[model->loss].ops->outputs : NT_OUTPUTS_UNKNOWN;
+}
+
+int64_t nt_model_answers(const nt_model *model)
+{
+    const nt_layer *loss = model->has_loss ? &model->layer[model->loss] : NULL;
+    return loss && loss->ops->answers ? loss->ops->answers(loss) : 0;
+}
+
+int64_t nt_model_count_answers(const nt_model *model, const void *target, int64_t n)
+{
+    const int64_t each = nt_model_answers(model);
+    if (each == 0 || !nt_loss_has_labels(&model->layer[model->loss])) return n * each;
+    const nt_loss_options *o = model->layer[model->loss].options;
+    const int32_t *label = target;
+    int64_t ignored = 0;
+    for (int64_t i = 0; !isnan(o->ignore_index) && i < n * each; i++)
+        ignored += nt_label_is_ignored(o, label[i]);
+    return n * each - ignored;
 }
 
 static int64_t layer_params(const nt_layer *layer)

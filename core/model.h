@@ -68,6 +68,14 @@ void nt_model_destroy(nt_model *model);
 bool nt_model_weighs(const nt_model *model);
 double nt_model_target_weight(const nt_model *model, const void *target, int64_t n);
 
+/* What the outputs are, by the loss. */
+nt_outputs nt_model_outputs(const nt_model *model);
+
+/* Answers of a sample that can be right or wrong, if none is ignored; 0: there is no accuracy. And those of n
+ * samples with these targets, without what is ignored. */
+int64_t nt_model_answers(const nt_model *model);
+int64_t nt_model_count_answers(const nt_model *model, const void *target, int64_t n);
+
 /* Number of trained parameter elements, and forward FLOPs of one sample. */
 int64_t nt_model_n_params(const nt_model *model);
 int64_t nt_model_flops(const nt_model *model);

@@ -48,8 +48,10 @@ typedef struct nt_batch {
 /* Sums over samples of the last forward. */
 typedef struct nt_loss_sum {
     double loss, loss_squared; /* of per-sample losses */
-    int64_t correct, n;
-    double weight; /* evaluation with mean_over = weights: of the samples' targets */
+    int64_t correct, n;        /* right answers; samples */
+    double weight;             /* evaluation with mean_over = weights: of the samples' targets */
+    int64_t answers;           /* what correct is out of: nt_model_count_answers */
+    double nats;               /* of those answers, where it is known: launcher/score.h */
 } nt_loss_sum;
 
 /* model and backend are borrowed and outlive the net. */
@@ -84,8 +86,10 @@ NT_MUST nt_status nt_net_backward(nt_net *net, const nt_pass *pass, nt_ready_fn 
 NT_MUST nt_status nt_net_idle_forward(nt_net *net, const nt_pass *pass);
 NT_MUST nt_status nt_net_idle_backward(nt_net *net, const nt_pass *pass, nt_ready_fn ready, void *arg);
 
-/* Losses of the last forward; waits for the device. */
+/* Losses of the last forward, but for what the targets alone say (weight, answers); waits for the device. And
+ * after it, how many answers of sample i are right. */
 NT_MUST nt_status nt_net_loss(nt_net *net, nt_loss_sum *out);
+int64_t nt_net_correct(const nt_net *net, int64_t i);
 
 /* Predictions (logits) of the last forward, (n, ...) plain float32 into `out`. Per-sample losses are not
  * included. */

@@ -226,8 +226,16 @@ nt_status nt_net_loss(nt_net *net, nt_loss_sum *out)
     NT_TRY(nt_backend_sync(net->backend));
     nt_report sums = {.loss = 0};
     nt_host_add_losses(&sums, net->host_loss, net->backend->ops->real, net->last->n);
-    *out = (nt_loss_sum){sums.loss, sums.loss_squared, (int64_t)sums.correct, net->last->n};
+    *out = (nt_loss_sum){.loss = sums.loss,
+                         .loss_squared = sums.loss_squared,
+                         .correct = (int64_t)sums.correct,
+                         .n = net->last->n};
     return NT_OK;
+}
+
+int64_t nt_net_correct(const nt_net *net, int64_t i)
+{
+    return (int64_t)real_at(net, net->host_loss, 2 * i + 1);
 }
 
 nt_status nt_net_output(nt_net *net, float *out)

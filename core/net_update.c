@@ -343,7 +343,8 @@ nt_status nt_net_read_losses(nt_net *net, nt_loss_sum *out)
     nt_report report;
     NT_TRY(nt_backend_post(net->backend, &net->sums->report, sizeof report, 0));
     NT_TRY(nt_backend_collect(net->backend, 0, &report, sizeof report));
-    *out = (nt_loss_sum){report.loss, report.loss_squared, (int64_t)report.correct, 0, 0};
+    *out = (nt_loss_sum){
+        .loss = report.loss, .loss_squared = report.loss_squared, .correct = (int64_t)report.correct};
     return NT_OK;
 }
 

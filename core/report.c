@@ -17,7 +17,7 @@ void nt_host_add_losses(nt_report *report, const void *y, nt_dtype real, int64_t
         double loss = real_at(y, real, 2 * i);
         sum += loss;
         squared += loss * loss;
-        correct += real_at(y, real, 2 * i + 1) > 0.5;
+        correct += real_at(y, real, 2 * i + 1);
     }
     report->loss += sum;
     report->loss_squared += squared;

@@ -291,6 +291,8 @@ static nt_status compute_gradients(nt_stepper *s, const nt_batch *micro, int n_m
         last.pass = pass;
         last.n = micro[i].n;
         r->sum.n += micro[i].n;
+        if (micro[i].n > 0)
+            r->sum.answers += nt_model_count_answers(nt_net_model(s->net), micro[i].target, micro[i].n);
         NT_TRY(stage(s, &micro[i], &pass));
         if (i < n_micro - 1) NT_TRY(run_piece(s, &micro[i], &pass, r));
     }

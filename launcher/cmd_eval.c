@@ -12,48 +12,48 @@
 
 #define USAGE "nntrain eval cfg.ini [checkpoint.h5] [section.key=value ...] [--part valid|train] [--json]"
 
-static void count_classes(void *arg, const nt_batch *batch, const float *outputs, int64_t n_outputs)
-{
-    nt_confusion *confusion = arg;
-    const int32_t *truth = batch->target;
-    for (int64_t i = 0; i < batch->n; i++)
-        confusion->count[truth[i] * confusion->n_classes + nt_argmax(outputs + i * n_outputs, n_outputs)]++;
-}
+/* What an evaluation found. */
+typedef struct findings {
+    nt_loss_sum sum;
+    nt_clusters clusters;
+    nt_confusion confusion; /* count NULL: not wanted */
+} findings;
 
-static void print_text(const nt_session *s, const nt_resume *used, const nt_loss_sum *sum,
-                       const nt_confusion *confusion)
+static void print_text(const nt_session *s, const nt_resume *used, const findings *f)
 {
     const nt_dataset *dataset = s->valid_feed->dataset;
+    const nt_loss_sum *sum = &f->sum;
+    const double perplexity = nt_perplexity(s->model, sum);
     char text[512];
-    nt_range range = nt_wilson(sum->correct, sum->n);
     nt_dataset_describe(dataset, text, sizeof text);
     printf("checkpoint  %s (step %lld)\n", used->path, (long long)used->position.step);
     if (!used->weights) printf("weights     %s\n", nt_weights_names[s->average->weights]);
     printf("data        %s\n", text);
     printf("samples     %lld\n", (long long)sum->n);
-    printf("loss        %.6f (standard deviation over samples %.6f)\n", sum->loss / (double)sum->n,
+    printf("loss        %.6f (standard deviation over samples %.6f)\n", nt_mean_loss(sum),
            nt_spread(sum->loss, sum->loss_squared, sum->n));
     printf("total       %.6f (the losses of all samples added up)\n", sum->loss);
-    if (s->model->spec.n_labels > 0 && strcmp(nt_loss_of_model(s->model), "cross_entropy") == 0)
-        printf("perplexity  %.4f (over %lld positions a sample; a sample is right if all of them are)\n",
-               exp(sum->loss / (double)sum->n), (long long)s->model->spec.n_labels);
-    if (strcmp(nt_loss_of_model(s->model), "mse") != 0)
-        printf("accuracy    %.4f (%lld right; 95 %% interval %.4f to %.4f)\n",
-               (double)sum->correct / (double)sum->n, (long long)sum->correct, range.low, range.high);
+    if (!isnan(perplexity))
+        printf("perplexity  %.4f (over %lld tokens or positions)\n", perplexity, (long long)sum->answers);
+    nt_accuracy_describe(text, sizeof text, s->model, sum, &f->clusters);
+    if (!isnan(nt_accuracy(sum))) printf("accuracy    %s\n", text);
     nt_class_names names = {.n = dataset->class_names ? dataset->spec.n_classes : 0,
                             .name = dataset->class_names};
-    if (confusion) nt_confusion_print(confusion, &names, stdout);
+    if (f->confusion.count) nt_confusion_print(&f->confusion, &names, stdout);
 }
 
-static void print_json(const nt_session *s, const nt_resume *used, const nt_loss_sum *sum)
+static void print_json(const nt_session *s, const nt_resume *used, const findings *f)
 {
-    nt_range range = nt_wilson(sum->correct, sum->n);
+    const nt_loss_sum *sum = &f->sum;
+    const nt_range range = nt_accuracy_range(s->model, sum, &f->clusters);
     printf("{\"step\": %lld, \"samples\": %lld, \"loss\": %.9g, \"loss_std\": %.9g",
-           (long long)used->position.step, (long long)sum->n, sum->loss / (double)sum->n,
+           (long long)used->position.step, (long long)sum->n, nt_mean_loss(sum),
            nt_spread(sum->loss, sum->loss_squared, sum->n));
-    if (strcmp(nt_loss_of_model(s->model), "mse") != 0)
-        printf(", \"correct\": %lld, \"accuracy\": %.9g, \"accuracy_low\": %.9g, \"accuracy_high\": %.9g",
-               (long long)sum->correct, (double)sum->correct / (double)sum->n, range.low, range.high);
+    if (!isnan(nt_accuracy(sum)))
+        printf(", \"correct\": %lld, \"answers\": %lld, \"accuracy\": %.9g, \"accuracy_low\": %.9g, "
+               "\"accuracy_high\": %.9g",
+               (long long)sum->correct, (long long)sum->answers, nt_accuracy(sum), range.low, range.high);
+    if (!isnan(nt_perplexity(s->model, sum))) printf(", \"perplexity\": %.9g", nt_perplexity(s->model, sum));
     printf("}\n");
 }
 
@@ -64,23 +64,24 @@ static nt_status reduce_confusion(nt_comm *comm, nt_confusion *confusion)
     return NT_OK;
 }
 
-static nt_status evaluate_and_print(nt_session *s, const nt_resume *used, nt_confusion *confusion, bool json)
+static nt_status evaluate_and_print(nt_session *s, const nt_resume *used, findings *f, bool json)
 {
-    nt_loss_sum sum;
+    const bool confusion = f->confusion.count != NULL;
     nt_evaluator evaluator = {.net = s->net,
                               .comm = s->comm,
                               .feed = s->valid_feed,
                               .seed = (uint64_t)s->run->seed,
-                              .each = confusion ? count_classes : NULL,
-                              .arg = confusion,
+                              .clusters = nt_model_answers(s->model) > 1 ? &f->clusters : NULL,
+                              .each = confusion ? nt_count_classes : NULL,
+                              .arg = &f->confusion,
                               .agreed = &s->agreed};
-    NT_TRY(nt_evaluate(&evaluator, &sum));
-    if (confusion) NT_TRY(reduce_confusion(s->comm, confusion));
+    NT_TRY(nt_evaluate(&evaluator, &f->sum));
+    if (confusion) NT_TRY(reduce_confusion(s->comm, &f->confusion));
     if (!nt_session_is_root(s)) return NT_OK;
     if (json)
-        print_json(s, used, &sum);
+        print_json(s, used, f);
     else
-        print_text(s, used, &sum, confusion);
+        print_text(s, used, f);
     return NT_OK;
 }
 
@@ -96,12 +97,12 @@ static nt_status make_confusion(nt_confusion *confusion)
 static nt_status evaluate(nt_session *s, const nt_resume *used, bool json)
 {
     const int64_t k = nt_shape_elems(s->model->layer[s->model->output].out);
-    bool wanted =
-        strcmp(nt_loss_of_model(s->model), "cross_entropy") == 0 && k <= 1000 && s->model->spec.n_labels == 0;
-    nt_confusion confusion = {.n_classes = k};
-    NT_TRY(nt_session_agree(s, wanted ? make_confusion(&confusion) : NT_OK));
-    nt_status status = evaluate_and_print(s, used, wanted ? &confusion : NULL, json);
-    free(confusion.count);
+    const bool wanted =
+        s->model->spec.target == NT_TARGET_CLASS && nt_model_answers(s->model) == 1 && k <= 1000;
+    findings f = {.confusion.n_classes = k};
+    NT_TRY(nt_session_agree(s, wanted ? make_confusion(&f.confusion) : NT_OK));
+    nt_status status = evaluate_and_print(s, used, &f, json);
+    free(f.confusion.count);
     NT_TRY(status);
     return NT_OK;
 }

@@ -34,7 +34,7 @@ typedef struct predictor {
     double *batch;   /* (batch, k): all ranks' outputs */
     float *rows;     /* (batch, k) */
     int32_t *class_; /* (batch, positions) */
-    const char *loss;
+    nt_outputs outputs;
 } predictor;
 
 /* --- input --- */
@@ -78,7 +78,7 @@ static nt_status make_model(predictor *p)
 {
     nt_session *s = p->session;
     NT_TRY(nt_model_create(&s->model, s->config, nt_augment_spec(s->augment)));
-    p->loss = nt_loss_of_model(s->model);
+    p->outputs = nt_model_outputs(s->model);
     p->k = nt_shape_elems(s->model->layer[s->model->output].out);
     p->layout = nt_model_output_layout(s->model);
     return NT_OK;
@@ -101,19 +101,10 @@ static nt_status allocate(predictor *p)
 
 /* --- output, on rank 0 --- */
 
-/* Losses whose largest output is the answer. */
+/* Whether the largest output is an answer. */
 static bool has_classes(const predictor *p)
 {
-    static const char *const losses[] = {"cross_entropy", "bce", "hinge", "kl_divergence"};
-    bool known = !p->loss;
-    for (int i = 0; p->loss && i < NT_N_ELEMS(losses); i++)
-        known = known || strcmp(p->loss, losses[i]) == 0;
-    return known && p->layout.n_classes >= 2;
-}
-
-static bool has_probabilities(const predictor *p)
-{
-    return !p->logits && p->loss && (strcmp(p->loss, "cross_entropy") == 0 || strcmp(p->loss, "bce") == 0);
+    return p->outputs != NT_OUTPUTS_VALUES && p->layout.n_classes >= 2;
 }
 
 /* The training part's names, else the input's own. */
@@ -127,13 +118,14 @@ static void find_names(const predictor *p, nt_predictions_form *form)
 static nt_status create_output(predictor *p)
 {
     if (!nt_session_is_root(p->session)) return NT_OK;
-    nt_predictions_form form = {.n_samples = p->session->valid->n_samples,
-                                .n_outputs = p->k,
-                                .layout = p->layout,
-                                .classes = has_classes(p),
-                                .value_name = has_probabilities(p) ? "probability" : "output",
-                                .checkpoint = p->used.path,
-                                .input = p->session->args.word[1]};
+    nt_predictions_form form = {
+        .n_samples = p->session->valid->n_samples,
+        .n_outputs = p->k,
+        .layout = p->layout,
+        .classes = has_classes(p),
+        .value_name = !p->logits && nt_outputs_have_probabilities(p->outputs) ? "probability" : "output",
+        .checkpoint = p->used.path,
+        .input = p->session->args.word[1]};
     if (form.classes) find_names(p, &form);
     NT_TRY(nt_predictions_open(&p->file, p->session->args.word[2], p->force, &form));
     return NT_OK;
@@ -145,9 +137,9 @@ static nt_status write_rows(predictor *p, int64_t n)
         float *row = p->rows + i * p->k;
         for (int64_t j = 0; j < p->k; j++)
             row[j] = (float)p->batch[i * p->k + j];
-        if (!p->logits) nt_outputs_to_probabilities(row, &p->layout, p->loss);
         for (int64_t at = 0; at < p->layout.n_positions; at++)
             p->class_[i * p->layout.n_positions + at] = (int32_t)nt_output_class(row, &p->layout, at);
+        if (!p->logits) nt_outputs_to_probabilities(row, &p->layout, p->outputs);
     }
     NT_TRY(nt_predictions_put(p->file, n, p->rows, p->class_));
     return NT_OK;

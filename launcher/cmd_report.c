@@ -31,7 +31,8 @@ typedef struct report {
     char name[NAME_MAX + 1];                                 /* the folder's */
     nt_history history;                                      /* rank 0 */
     nt_resume used;
-    nt_loss_sum sum;                      /* n = 0: nothing was evaluated */
+    nt_loss_sum sum; /* n = 0: nothing was evaluated */
+    nt_clusters clusters;
     nt_examination *examination;          /* NULL: none */
     char why_not[NT_ERROR_MESSAGE_BYTES]; /* why nothing was evaluated */
 } report;
@@ -77,6 +78,7 @@ static nt_status examine(report *r)
                               .comm = s->comm,
                               .feed = s->valid_feed,
                               .seed = (uint64_t)s->run->seed,
+                              .clusters = nt_model_answers(s->model) > 1 ? &r->clusters : NULL,
                               .agreed = &s->agreed};
     if (nt_examination_fits(s->model)) {
         NT_TRY(nt_session_agree(
@@ -143,6 +145,7 @@ static void put_charts(const report *r, FILE *out)
     fprintf(out, "<h2>Curves</h2><div class=\"charts\">\n");
     put_curves(r, out, "Loss", NT_HISTORY_LOSS, all);
     put_curves(r, out, "Accuracy", NT_HISTORY_ACCURACY, all);
+    put_curves(r, out, "Perplexity", NT_HISTORY_PERPLEXITY, all);
     put_curves(r, out, "Learning rate", NT_HISTORY_LR, train);
     put_curves(r, out, "Norm of the gradient", NT_HISTORY_GRAD_NORM, train);
     put_curves(r, out, "Samples a second", NT_HISTORY_SAMPLES_PER_S, train);
@@ -277,13 +280,10 @@ static void put_evaluation(const report *r, FILE *out)
     snprintf(text, sizeof text, "%.6f, standard deviation over samples %.6f", sum->loss / (double)sum->n,
              nt_spread(sum->loss, sum->loss_squared, sum->n));
     put_row(out, "Loss", text);
-    if (s->model->spec.target == NT_TARGET_CLASS) {
-        nt_range range = nt_wilson(sum->correct, sum->n);
-        snprintf(text, sizeof text, "%.4f (%lld of %lld right; 95 %% interval %.4f to %.4f)",
-                 (double)sum->correct / (double)sum->n, (long long)sum->correct, (long long)sum->n, range.low,
-                 range.high);
-        put_row(out, "Accuracy", text);
-    }
+    nt_accuracy_describe(text, sizeof text, s->model, sum, &r->clusters);
+    if (!isnan(nt_accuracy(sum))) put_row(out, "Accuracy", text);
+    snprintf(text, sizeof text, "%.4f", nt_perplexity(s->model, sum));
+    if (!isnan(nt_perplexity(s->model, sum))) put_row(out, "Perplexity", text);
     fprintf(out, "</table>\n");
     if (!e || !e->confusion.count) return;
     if (e->n_outputs <= 50) put_matrix(&e->confusion, s->valid_feed->dataset, out);

@@ -8,7 +8,6 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 static void add_sum(nt_loss_sum *total, const nt_loss_sum *part)
 {
@@ -17,11 +16,42 @@ static void add_sum(nt_loss_sum *total, const nt_loss_sum *part)
     total->correct += part->correct;
     total->n += part->n;
     total->weight += part->weight;
+    total->answers += part->answers;
+}
+
+/* Of the samples of the last nt_net_loss. */
+static void add_clusters(nt_clusters *c, const nt_net *net, const nt_batch *piece)
+{
+    const nt_model *model = nt_net_model(net);
+    const bool labels = model->spec.target == NT_TARGET_CLASS;
+    const int64_t each = nt_model_answers(model);
+    for (int64_t i = 0; i < piece->n; i++) {
+        const int32_t *target = labels ? (const int32_t *)piece->target + i * each : NULL;
+        const double answers = (double)nt_model_count_answers(model, target, 1);
+        const double right = (double)nt_net_correct(net, i);
+        c->n += answers > 0;
+        c->right2 += right * right;
+        c->right_answers += right * answers;
+        c->answers2 += answers * answers;
+    }
 }
 
 static bool adds_on_device(const nt_evaluator *e)
 {
     return !nt_net_backend(e->net)->ops->host_memory;
+}
+
+static nt_status take_losses(const nt_evaluator *e, const nt_batch *piece, nt_loss_sum *part)
+{
+    const nt_model *model = nt_net_model(e->net);
+    nt_loss_sum own = {0};
+    if (adds_on_device(e)) NT_TRY(nt_net_add_losses(e->net));
+    if (!adds_on_device(e) || e->clusters) NT_TRY(nt_net_loss(e->net, &own));
+    if (!adds_on_device(e)) *part = own;
+    if (e->clusters) add_clusters(e->clusters, e->net, piece);
+    part->weight = nt_model_target_weight(model, piece->target, piece->n);
+    part->answers = nt_model_count_answers(model, piece->target, piece->n);
+    return NT_OK;
 }
 
 static nt_status evaluate_piece(const nt_evaluator *e, const nt_batch *piece, float *outputs,
@@ -31,10 +61,7 @@ static nt_status evaluate_piece(const nt_evaluator *e, const nt_batch *piece, fl
     nt_loss_sum part = {.n = piece->n};
     NT_TRY(nt_net_forward(e->net, NT_MODE_EVAL, piece, &pass));
     const nt_model *model = nt_net_model(e->net);
-    if (piece->target && model->has_loss) {
-        NT_TRY(adds_on_device(e) ? nt_net_add_losses(e->net) : nt_net_loss(e->net, &part));
-        part.weight = nt_model_target_weight(model, piece->target, piece->n);
-    }
+    if (piece->target && model->has_loss) NT_TRY(take_losses(e, piece, &part));
     add_sum(sum, &part);
     if (!e->each) return NT_OK;
     NT_TRY(nt_net_output(e->net, outputs));
@@ -68,13 +95,31 @@ static void weigh(nt_loss_sum *sum)
     sum->loss_squared *= factor * factor;
 }
 
-static nt_status reduce_sum(nt_comm *comm, nt_loss_sum *sum)
+static nt_status reduce_sum(const nt_evaluator *e, nt_loss_sum *sum)
 {
-    double values[] = {sum->loss, sum->loss_squared, (double)sum->correct, (double)sum->n, sum->weight};
+    nt_clusters none = {0}, *c = e->clusters ? e->clusters : &none;
+    double values[] = {sum->loss,
+                       sum->loss_squared,
+                       (double)sum->correct,
+                       (double)sum->n,
+                       sum->weight,
+                       (double)sum->answers,
+                       c->n,
+                       c->right2,
+                       c->answers2,
+                       c->right_answers};
     nt_phase_wait("evaluation");
-    NT_TRY(nt_comm_host_reduce(comm, values, 5, NT_REDUCE_SUM));
-    *sum = (nt_loss_sum){values[0], values[1], (int64_t)values[2], (int64_t)values[3], values[4]};
+    NT_TRY(nt_comm_host_reduce(e->comm, values, NT_N_ELEMS(values), NT_REDUCE_SUM));
+    *sum = (nt_loss_sum){.loss = values[0],
+                         .loss_squared = values[1],
+                         .correct = (int64_t)values[2],
+                         .n = (int64_t)values[3],
+                         .weight = values[4],
+                         .answers = (int64_t)values[5]};
+    *c =
+        (nt_clusters){.n = values[6], .right2 = values[7], .answers2 = values[8], .right_answers = values[9]};
     weigh(sum);
+    nt_find_nats(nt_net_model(e->net), false, sum);
     return NT_OK;
 }
 
@@ -104,25 +149,34 @@ nt_status nt_evaluate(const nt_evaluator *evaluator, nt_loss_sum *sum)
     float *outputs = NULL;
     nt_phase_enter("evaluation");
     *sum = (nt_loss_sum){0};
+    if (evaluator->clusters) *evaluator->clusters = (nt_clusters){0};
     nt_status status = make_outputs(evaluator, n_outputs, &outputs);
     if (status == NT_OK) status = nt_feed_start(evaluator->feed, 0, 0);
     if (status == NT_OK) status = evaluate_share(evaluator, outputs, sum);
     nt_feed_stop(evaluator->feed);
     free(outputs);
     NT_TRY(agree(evaluator, status));
-    NT_TRY(reduce_sum(evaluator->comm, sum));
+    NT_TRY(reduce_sum(evaluator, sum));
     return NT_OK;
 }
 
-/* --- probabilities --- */
+/* --- what the outputs say --- */
+
+void nt_count_classes(void *confusion, const nt_batch *batch, const float *outputs, int64_t n_outputs)
+{
+    const nt_confusion *c = confusion;
+    const int32_t *truth = batch->target;
+    for (int64_t i = 0; i < batch->n; i++)
+        if (truth[i] >= 0 && truth[i] < c->n_classes)
+            c->count[truth[i] * c->n_classes + nt_argmax(outputs + i * n_outputs, n_outputs)]++;
+}
 
 nt_output_layout nt_model_output_layout(const nt_model *model)
 {
     const nt_shape out = model->layer[model->output].out;
-    const char *loss = nt_loss_of_model(model);
     int64_t elems = nt_shape_elems(out);
     nt_output_layout one = {.n_classes = elems, .n_positions = 1, .class_step = 1, .position_step = 1};
-    if (!loss || strcmp(loss, "cross_entropy") != 0 || out.n_dims < 2) return one;
+    if (nt_model_outputs(model) != NT_OUTPUTS_LOGITS || out.n_dims < 2) return one;
     const nt_loss_options *o = model->layer[model->loss].options;
     bool last = o->class_dim == NT_CLASS_DIM_LAST;
     int64_t n = out.dim[last ? out.n_dims - 1 : 0];
@@ -153,16 +207,15 @@ static void softmax(float *output, const nt_output_layout *layout, int64_t posit
         x[i * step] = (float)(exp((double)x[i * step] - largest) / sum);
 }
 
-void nt_outputs_to_probabilities(float *output, const nt_output_layout *layout, const char *loss)
+bool nt_outputs_have_probabilities(nt_outputs outputs)
 {
-    for (int64_t p = 0; loss && strcmp(loss, "cross_entropy") == 0 && p < layout->n_positions; p++)
-        softmax(output, layout, p);
-    if (loss && strcmp(loss, "bce") == 0)
-        for (int64_t i = 0; i < layout->n_classes; i++)
-            output[i] = (float)(1 / (1 + exp(-(double)output[i])));
+    return outputs == NT_OUTPUTS_LOGITS || outputs == NT_OUTPUTS_LOGISTIC;
 }
 
-const char *nt_loss_of_model(const nt_model *model)
+void nt_outputs_to_probabilities(float *output, const nt_output_layout *layout, nt_outputs outputs)
 {
-    return model->has_loss ? model->layer[model->loss].ops->section.name : NULL;
+    for (int64_t p = 0; outputs == NT_OUTPUTS_LOGITS && p < layout->n_positions; p++)
+        softmax(output, layout, p);
+    for (int64_t i = 0; outputs == NT_OUTPUTS_LOGISTIC && i < layout->n_classes; i++)
+        output[i] = (float)(1 / (1 + exp(-(double)output[i])));
 }

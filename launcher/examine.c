@@ -38,9 +38,8 @@ nt_status nt_examination_create(nt_examination **out, const nt_model *model, int
     e->n_outputs = outputs_of(model);
     e->n_samples = n_samples;
     e->classes = model->spec.target == NT_TARGET_CLASS;
-    const char *loss = nt_loss_of_model(model);
-    e->logistic = loss && strcmp(loss, "bce") == 0;
-    e->softmax = loss && strcmp(loss, "cross_entropy") == 0;
+    e->logistic = nt_model_outputs(model) == NT_OUTPUTS_LOGISTIC;
+    e->softmax = nt_model_outputs(model) == NT_OUTPUTS_LOGITS;
     e->confusion.n_classes = e->n_outputs;
     for (int i = 0; i < NT_WORST; i++)
         e->worst[i] = (nt_mistake){.sample = -1, .error = -1};

@@ -31,14 +31,15 @@ static int cut(char *line, char **field, int max)
 static bool parse_row(char *line, nt_history_row *row)
 {
     char *field[N_FIELDS];
-    if (cut(line, field, N_FIELDS) != N_FIELDS) return false;
+    const int n = cut(line, field, N_FIELDS);
+    if (n != N_FIELDS && n != N_FIELDS - 1) return false;
     if (!nt_text_to_int(field[0], &row->step) || !nt_text_to_int(field[1], &row->epoch)) return false;
     if (strlen(field[2]) >= sizeof row->split) return false;
     snprintf(row->split, sizeof row->split, "%s", field[2]);
     for (int i = 0; i < NT_HISTORY_VALUES; i++) {
         row->value[i] = NAN; /* also for what is not finite: there is nowhere to draw it */
         double value;
-        if (nt_text_to_float(field[3 + i], &value)) row->value[i] = value;
+        if (3 + i < n && nt_text_to_float(field[3 + i], &value)) row->value[i] = value;
     }
     return true;
 }

@@ -10,8 +10,15 @@
 
 #include <stdint.h>
 
-enum { NT_HISTORY_LOSS, NT_HISTORY_ACCURACY, NT_HISTORY_LR, NT_HISTORY_GRAD_NORM, NT_HISTORY_SAMPLES_PER_S };
-#define NT_HISTORY_VALUES 5
+enum {
+    NT_HISTORY_LOSS,
+    NT_HISTORY_ACCURACY,
+    NT_HISTORY_LR,
+    NT_HISTORY_GRAD_NORM,
+    NT_HISTORY_SAMPLES_PER_S,
+    NT_HISTORY_PERPLEXITY, /* rows of older versions end before it */
+    NT_HISTORY_VALUES
+};
 
 typedef struct nt_history_row {
     int64_t step, epoch;

@@ -14,13 +14,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define CSV_HEADER   "step,epoch,split,loss,accuracy,lr,grad_norm,samples_per_s\n"
+#define CSV_HEADER   "step,epoch,split,loss,accuracy,lr,grad_norm,samples_per_s,perplexity\n"
+#define OLD_HEADER   "step,epoch,split,loss,accuracy,lr,grad_norm,samples_per_s\n" /* of older versions */
 #define TIMES_HEADER "step,phase,seconds\n"
 #define LINE_BYTES   512
-#define N_VALUES     5 /* of a row */
+#define N_VALUES     6 /* of a row */
 
 struct nt_metrics {
     int json, csv, times; /* file descriptors */
+    size_t csv_values;    /* columns of the CSV for them: a run that an older version began keeps its own */
     nt_events *events;    /* NULL: none are wanted */
     bool said_lost;
 };
@@ -36,6 +38,13 @@ static bool line_step(const char *line, int64_t *step)
     return *end == ',';
 }
 
+/* A run that goes on keeps the header that it has. */
+static bool is_header_line(const char *line, int64_t step)
+{
+    if (strcmp(line, OLD_HEADER) == 0) return step > 0;
+    return strcmp(line, CSV_HEADER) == 0 || strcmp(line, TIMES_HEADER) == 0;
+}
+
 /* Bytes of the file that stay: whole lines up to the first one past `step`. */
 static nt_status kept_bytes(FILE *file, int64_t step, off_t *kept)
 {
@@ -45,7 +54,7 @@ static nt_status kept_bytes(FILE *file, int64_t step, off_t *kept)
     int64_t line_at;
     *kept = 0;
     while ((n = getline(&line, &cap, file)) > 0) {
-        bool is_header = *kept == 0 && (strcmp(line, CSV_HEADER) == 0 || strcmp(line, TIMES_HEADER) == 0);
+        bool is_header = *kept == 0 && is_header_line(line, step);
         if (line[n - 1] != '\n' || (!is_header && (!line_step(line, &line_at) || line_at > step))) break;
         *kept += n;
     }
@@ -104,6 +113,17 @@ static void append_line(nt_metrics *metrics, int fd, const char *line, size_t n_
     metrics->said_lost = true;
 }
 
+/* Whether the CSV begins with the header of an older version, which has one value less. */
+static bool has_old_header(const char *dir)
+{
+    char path[PATH_MAX], line[sizeof OLD_HEADER] = "";
+    snprintf(path, sizeof path, "%s/metrics.csv", dir);
+    FILE *file = fopen(path, "re");
+    bool old = file && fgets(line, sizeof line, file) && strcmp(line, OLD_HEADER) == 0;
+    if (file) fclose(file);
+    return old;
+}
+
 nt_status nt_metrics_open(nt_metrics **out, const char *dir, int64_t step, bool tensorboard)
 {
     nt_metrics *metrics = calloc(1, sizeof *metrics);
@@ -117,6 +137,7 @@ nt_status nt_metrics_open(nt_metrics **out, const char *dir, int64_t step, bool 
         nt_metrics_close(metrics);
         NT_TRY(status);
     }
+    metrics->csv_values = has_old_header(dir) ? N_VALUES - 1 : N_VALUES;
     if (lseek(metrics->csv, 0, SEEK_END) == 0)
         append_line(metrics, metrics->csv, CSV_HEADER, sizeof CSV_HEADER - 1);
     if (lseek(metrics->times, 0, SEEK_END) == 0)
@@ -162,8 +183,10 @@ static void write_events(nt_metrics *metrics, const nt_metrics_row *row, const c
 
 void nt_metrics_write(nt_metrics *metrics, const nt_metrics_row *row)
 {
-    static const char *const key[N_VALUES] = {"loss", "accuracy", "lr", "grad_norm", "samples_per_s"};
-    const double value[N_VALUES] = {row->loss, row->accuracy, row->lr, row->grad_norm, row->samples_per_s};
+    static const char *const key[N_VALUES] = {"loss",      "accuracy",      "lr",
+                                              "grad_norm", "samples_per_s", "perplexity"};
+    const double value[N_VALUES] = {row->loss,      row->accuracy,      row->lr,
+                                    row->grad_norm, row->samples_per_s, row->perplexity};
     char json[LINE_BYTES], csv[LINE_BYTES];
     size_t n_json = (size_t)snprintf(json, sizeof json, "{\"step\": %lld, \"epoch\": %lld, \"split\": \"%s\"",
                                      (long long)row->step, (long long)row->epoch, row->split);
@@ -171,7 +194,7 @@ void nt_metrics_write(nt_metrics *metrics, const nt_metrics_row *row)
                                     (long long)row->epoch, row->split);
     for (size_t i = 0; i < N_VALUES; i++) {
         n_json += json_field(json + n_json, sizeof json - n_json, key[i], value[i]);
-        n_csv += csv_field(csv + n_csv, sizeof csv - n_csv, value[i]);
+        if (i < metrics->csv_values) n_csv += csv_field(csv + n_csv, sizeof csv - n_csv, value[i]);
     }
     n_json += (size_t)snprintf(json + n_json, sizeof json - n_json, "}\n");
     n_csv += (size_t)snprintf(csv + n_csv, sizeof csv - n_csv, "\n");

@@ -20,7 +20,7 @@ typedef struct nt_metrics nt_metrics;
 typedef struct nt_metrics_row {
     int64_t step, epoch; /* steps done; epoch counted from 1 */
     const char *split;   /* "train": this one step; "epoch": training so far in this epoch; "valid" */
-    double loss, accuracy, lr, grad_norm, samples_per_s;
+    double loss, accuracy, lr, grad_norm, samples_per_s, perplexity;
 } nt_metrics_row;
 
 /* Opens or creates both files in `dir`; rows of steps > `step` and a torn last line are cut off. tensorboard:

@@ -3,26 +3,16 @@
 
 #include "core/log.h"
 #include "launcher/console.h"
-#include "launcher/statistics.h"
+#include "launcher/score.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-static double mean_loss(const nt_loss_sum *sum)
-{
-    return sum->n > 0 ? sum->loss / (double)sum->n : NAN;
-}
-
 /* Of the losses of single samples. */
 static double spread(const nt_loss_sum *sum)
 {
     return nt_spread(sum->loss, sum->loss_squared, sum->n);
-}
-
-static double accuracy(const nt_reporter *report, const nt_loss_sum *sum)
-{
-    return report->classes && sum->n > 0 ? (double)sum->correct / (double)sum->n : NAN;
 }
 
 /* Epoch, from 1, that the `step`-th step belongs to. */
@@ -36,14 +26,6 @@ static double rate_of(int64_t samples, double seconds)
     return seconds > 0 ? (double)samples / seconds : NAN;
 }
 
-/* ", accuracy 0.9611" or nothing. */
-static const char *accuracy_text(char text[32], double value)
-{
-    text[0] = '\0';
-    if (!isnan(value)) snprintf(text, 32, ", accuracy %.4f", value);
-    return text;
-}
-
 static void show_bar(nt_reporter *report, const nt_step_report *step)
 {
     char what[64];
@@ -55,19 +37,18 @@ static void show_bar(nt_reporter *report, const nt_step_report *step)
     nt_console_show(&(nt_console_view){.what = what,
                                        .done = step->step - (epoch - 1) * report->batches,
                                        .total = report->batches,
-                                       .loss = mean_loss(&step->epoch),
-                                       .accuracy = accuracy(report, &step->epoch),
+                                       .loss = nt_mean_loss(&step->epoch),
+                                       .accuracy = nt_accuracy(&step->epoch),
                                        .samples_per_s = report->rate,
                                        .left_s = left});
 }
 
 static void say_step(nt_reporter *report, const nt_step_report *step, double rate)
 {
-    char text[32];
     if (!nt_console_is_terminal())
         nt_info("step %lld/%lld, epoch %lld: loss %.6f%s, lr %.4g, %.0f samples/s", (long long)step->step,
-                (long long)report->n_steps, (long long)epoch_of(report, step->step), mean_loss(&step->sum),
-                accuracy_text(text, accuracy(report, &step->sum)), step->lr, rate);
+                (long long)report->n_steps, (long long)epoch_of(report, step->step), nt_mean_loss(&step->sum),
+                nt_score_words(report->model, &step->sum).text, step->lr, rate);
 }
 
 void nt_reporter_step(nt_reporter *report, const nt_step_report *step)
@@ -81,14 +62,16 @@ void nt_reporter_step(nt_reporter *report, const nt_step_report *step)
     if (step->step % report->log_every != 0 && step->step != report->n_steps) return;
     double rate = rate_of(report->samples, report->seconds);
     say_step(report, step, rate);
-    nt_metrics_write(report->metrics, &(nt_metrics_row){.step = step->step,
-                                                        .epoch = epoch_of(report, step->step),
-                                                        .split = "train",
-                                                        .loss = mean_loss(&step->sum),
-                                                        .accuracy = accuracy(report, &step->sum),
-                                                        .lr = step->lr,
-                                                        .grad_norm = step->grad_norm,
-                                                        .samples_per_s = rate});
+    nt_metrics_write(report->metrics,
+                     &(nt_metrics_row){.step = step->step,
+                                       .epoch = epoch_of(report, step->step),
+                                       .split = "train",
+                                       .loss = nt_mean_loss(&step->sum),
+                                       .accuracy = nt_accuracy(&step->sum),
+                                       .perplexity = nt_perplexity(report->model, &step->sum),
+                                       .lr = step->lr,
+                                       .grad_norm = step->grad_norm,
+                                       .samples_per_s = rate});
     report->seconds = 0;
     report->samples = 0;
 }
@@ -96,20 +79,21 @@ void nt_reporter_step(nt_reporter *report, const nt_step_report *step)
 void nt_reporter_epoch(nt_reporter *report, const nt_step_report *step)
 {
     if (!report->metrics) return;
-    char text[32];
     int64_t epoch = epoch_of(report, step->step);
     double rate = rate_of(report->epoch_samples, report->epoch_seconds);
     nt_info("epoch %lld/%lld: training loss %.6f (standard deviation %.6f)%s, %.0f samples/s",
-            (long long)epoch, (long long)report->n_epochs, mean_loss(&step->epoch), spread(&step->epoch),
-            accuracy_text(text, accuracy(report, &step->epoch)), rate);
-    nt_metrics_write(report->metrics, &(nt_metrics_row){.step = step->step,
-                                                        .epoch = epoch,
-                                                        .split = "epoch",
-                                                        .loss = mean_loss(&step->epoch),
-                                                        .accuracy = accuracy(report, &step->epoch),
-                                                        .lr = step->lr,
-                                                        .grad_norm = NAN,
-                                                        .samples_per_s = rate});
+            (long long)epoch, (long long)report->n_epochs, nt_mean_loss(&step->epoch), spread(&step->epoch),
+            nt_score_words(report->model, &step->epoch).text, rate);
+    nt_metrics_write(report->metrics,
+                     &(nt_metrics_row){.step = step->step,
+                                       .epoch = epoch,
+                                       .split = "epoch",
+                                       .loss = nt_mean_loss(&step->epoch),
+                                       .accuracy = nt_accuracy(&step->epoch),
+                                       .perplexity = nt_perplexity(report->model, &step->epoch),
+                                       .lr = step->lr,
+                                       .grad_norm = NAN,
+                                       .samples_per_s = rate});
     report->epoch_seconds = 0;
     report->epoch_samples = 0;
     nt_reporter_times(report, step->step);
@@ -152,15 +136,15 @@ void nt_reporter_valid(nt_reporter *report, int64_t step, nt_weights which, cons
     static const char *const splits[NT_N_WEIGHTS] = {"valid", "valid_ema", "valid_swa"};
     static const char *const words[NT_N_WEIGHTS] = {"", " with the ema weights", " with the swa weights"};
     if (!report->metrics) return;
-    char text[32];
     nt_info("step %lld: valid loss %.6f (standard deviation %.6f)%s on %lld samples%s", (long long)step,
-            mean_loss(sum), spread(sum), accuracy_text(text, accuracy(report, sum)), (long long)sum->n,
+            nt_mean_loss(sum), spread(sum), nt_score_words(report->model, sum).text, (long long)sum->n,
             words[which]);
     nt_metrics_write(report->metrics, &(nt_metrics_row){.step = step,
                                                         .epoch = epoch_of(report, step),
                                                         .split = splits[which],
-                                                        .loss = mean_loss(sum),
-                                                        .accuracy = accuracy(report, sum),
+                                                        .loss = nt_mean_loss(sum),
+                                                        .accuracy = nt_accuracy(sum),
+                                                        .perplexity = nt_perplexity(report->model, sum),
                                                         .lr = NAN,
                                                         .grad_norm = NAN,
                                                         .samples_per_s = NAN});

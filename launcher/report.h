@@ -10,8 +10,8 @@
 #include "launcher/metrics.h"
 
 typedef struct nt_reporter {
-    nt_metrics *metrics; /* owned; NULL: says nothing */
-    bool classes;        /* accuracies mean something */
+    nt_metrics *metrics;   /* owned; NULL: says nothing */
+    const nt_model *model; /* borrowed: what the sums mean */
     int64_t log_every, batches, n_steps, n_epochs;
     double seconds; /* of training since the last row, and samples in it */
     int64_t samples;

@@ -147,8 +147,7 @@ static void say_not_finite(run *r, double loss)
 /* What an evaluation is judged by, of which less is better. */
 static double metric_of(const run *r, const nt_loss_sum *sum)
 {
-    double n = (double)sum->n;
-    return r->session->run->metric == NT_METRIC_ACCURACY ? 1 - (double)sum->correct / n : sum->loss / n;
+    return r->session->run->metric == NT_METRIC_ACCURACY ? 1 - nt_accuracy(sum) : nt_mean_loss(sum);
 }
 
 static void say_reduced(const run *r)
@@ -210,7 +209,7 @@ static nt_status validate(run *r)
     for (int w = 0; w < NT_N_WEIGHTS; w++)
         if (w == NT_WEIGHTS_RAW || nt_net_average_begun(s->net, (nt_weights)w))
             NT_TRY(evaluate_weights(r, &evaluator, (nt_weights)w));
-    double loss = r->valid.loss / (double)r->valid.n;
+    double loss = nt_mean_loss(&r->valid);
     if (!isfinite(loss)) say_not_finite(r, loss);
     judge(r, isfinite(loss) ? metric_of(r, &r->valid) : (double)NAN);
     r->validated_s = nt_clock_s();
@@ -245,15 +244,21 @@ static nt_status share_result(run *r, const nt_loss_sum *mine)
                        mine->loss_squared,
                        (double)mine->correct,
                        (double)mine->n,
+                       (double)mine->answers,
                        nt_signals_caught() != 0,
                        is_root(r) && nt_interval_due_by_clock(&s->checkpoint->every, now - r->saved_s),
                        is_root(r) && nt_interval_due_by_clock(&s->run->validate, now - r->validated_s)};
     nt_phase_wait("sum of losses");
     NT_TRY(nt_comm_host_reduce(s->comm, values, NT_N_ELEMS(values), NT_REDUCE_SUM));
-    r->step.sum = (nt_loss_sum){values[0], values[1], (int64_t)values[2], (int64_t)values[3]};
-    r->stop |= values[4] > 0;
-    r->save_due |= values[5] > 0;
-    r->validate_due |= values[6] > 0;
+    r->step.sum = (nt_loss_sum){.loss = values[0],
+                                .loss_squared = values[1],
+                                .correct = (int64_t)values[2],
+                                .n = (int64_t)values[3],
+                                .answers = (int64_t)values[4]};
+    nt_find_nats(s->model, true, &r->step.sum);
+    r->stop |= values[5] > 0;
+    r->save_due |= values[6] > 0;
+    r->validate_due |= values[7] > 0;
     return NT_OK;
 }
 
@@ -265,6 +270,8 @@ static void add_to_epoch(run *r)
     epoch->loss_squared += r->step.sum.loss_squared;
     epoch->correct += r->step.sum.correct;
     epoch->n += r->step.sum.n;
+    epoch->answers += r->step.sum.answers;
+    epoch->nats += r->step.sum.nats;
 }
 
 /* Counts the step, and the epoch if it was its last. */
@@ -432,7 +439,6 @@ static nt_status check_judging(run *r)
 {
     const nt_session *s = r->session;
     const bool validates = s->valid_feed && s->run->validate.unit != NT_NEVER;
-    const char *loss = nt_loss_of_model(s->model);
     if (s->run->stop_after > 0 && !validates)
         return nt_config_fail(s->config, "run", "stop_after",
                               "run.stop_after needs evaluations: a valid part (data.valid) and run.validate");
@@ -446,10 +452,10 @@ static nt_status check_judging(run *r)
                               "average.weights = %s, but no such average is kept: give average.%s",
                               nt_weights_names[s->average->weights],
                               s->average->weights == NT_WEIGHTS_EMA ? "ema" : "swa_start");
-    if (s->run->metric == NT_METRIC_ACCURACY && s->model->spec.target != NT_TARGET_CLASS)
-        return nt_config_fail(s->config, "run", "metric",
-                              "run.metric = accuracy needs classes, but the loss is %s",
-                              loss ? loss : "none");
+    if (s->run->metric == NT_METRIC_ACCURACY && nt_model_answers(s->model) == 0)
+        return nt_config_fail(
+            s->config, "run", "metric", "run.metric = accuracy needs classes, but the loss is %s",
+            s->model->has_loss ? s->model->layer[s->model->loss].ops->section.name : "none");
     if (r->optim.min_lr > nt_optim_lr(&r->optim))
         return nt_config_fail(s->config, "optimizer", "min_lr",
                               "optimizer.min_lr = %g is above the rate for this batch, %g (lr_per)",
@@ -502,12 +508,20 @@ static nt_status open_records(run *r)
     NT_TRY(nt_folder_write(r->folder, "config.ini", s->config_text));
     NT_TRY(nt_resume_keep_tuning(s, r->folder, r->tuning_text));
     NT_TRY(nt_metrics_open(&r->report.metrics, s->output, r->position.step, s->run->tensorboard));
-    r->report.classes = strcmp(nt_loss_of_model(s->model), "mse") != 0;
+    r->report.model = s->model;
     r->report.log_every = s->run->log_every;
     r->report.batches = r->batches;
     r->report.n_steps = r->n_steps;
     r->report.n_epochs = (r->n_steps + r->batches - 1) / r->batches;
     return NT_OK;
+}
+
+/* A checkpoint in mid-epoch of a version that counted samples, not answers: each gave one. */
+static void know_answers(run *r)
+{
+    nt_loss_sum *epoch = &r->position.epoch_sum;
+    if (epoch->answers == 0 && nt_model_answers(r->session->model) == 1) epoch->answers = epoch->n;
+    if (epoch->answers == 0) epoch->correct = 0;
 }
 
 static nt_status set_up(run *r)
@@ -525,6 +539,7 @@ static nt_status set_up(run *r)
     NT_TRY(nt_session_build(s, true, r->resume.tuning_text));
     NT_TRY(nt_session_agree(s, open_stepper(r)));
     r->position = r->resume.position;
+    know_answers(r);
     NT_TRY(nt_resume_load(s, &r->resume, nt_stepper_buckets(r->stepper)));
     NT_TRY(nt_session_agree(s, open_records(r)));
     return NT_OK;
@@ -539,12 +554,9 @@ static nt_status say_done(run *r)
     if (!is_root(r)) return NT_OK;
     NT_TRY(nt_checkpoint_digest(r->session->net, digest));
     nt_console_duration(took, sizeof took, nt_clock_s() - r->began_s);
-    int n = 0;
     if (r->valid.n > 0)
-        n = snprintf(result, sizeof result, ", valid loss %.6f", r->valid.loss / (double)r->valid.n);
-    if (r->valid.n > 0 && r->report.classes)
-        snprintf(result + n, sizeof result - (size_t)n, ", valid accuracy %.4f",
-                 (double)r->valid.correct / (double)r->valid.n);
+        snprintf(result, sizeof result, ", valid loss %.6f%s", nt_mean_loss(&r->valid),
+                 nt_score_words(r->session->model, &r->valid).text);
     nt_info("done: step %lld in %s%s; digest %s; run folder %s", (long long)r->position.step, took, result,
             digest, r->session->output);
     return NT_OK;

@@ -8,14 +8,29 @@
 #define LARGEST_MATRIX 20
 #define NAME_COLUMNS   16
 
+/* Of a share p among `count` independent answers, which need not be a whole number. */
+static nt_range score_interval(double p, double count)
+{
+    const double z = 1.959963984540054, z2 = z * z; /* 97.5 % quantile of the standard normal */
+    double center = (p + z2 / (2 * count)) / (1 + z2 / count);
+    double half = z / (1 + z2 / count) * sqrt(p * (1 - p) / count + z2 / (4 * count * count));
+    return (nt_range){p == 0 ? 0 : fmax(0, center - half), p == 1 ? 1 : fmin(1, center + half)};
+}
+
 nt_range nt_wilson(int64_t correct, int64_t n)
 {
     if (n <= 0) return (nt_range){0, 1};
-    const double z = 1.959963984540054, z2 = z * z; /* 97.5 % quantile of the standard normal */
-    double p = (double)correct / (double)n, count = (double)n;
-    double center = (p + z2 / (2 * count)) / (1 + z2 / count);
-    double half = z / (1 + z2 / count) * sqrt(p * (1 - p) / count + z2 / (4 * count * count));
-    return (nt_range){correct == 0 ? 0 : fmax(0, center - half), correct == n ? 1 : fmin(1, center + half)};
+    return score_interval((double)correct / (double)n, (double)n);
+}
+
+nt_range nt_wilson_of_clusters(int64_t correct, int64_t answers, const nt_clusters *c)
+{
+    if (answers <= 0 || !(c->n > 0)) return (nt_range){0, 1};
+    const double p = (double)correct / (double)answers, all = (double)answers;
+    const double squares = c->right2 - 2 * p * c->right_answers + p * p * c->answers2;
+    const bool varies = c->n >= 2 && squares > 1e-12 * c->right2; /* more than rounding leaves */
+    const double variance = c->n / (c->n - 1) * squares / (all * all);
+    return score_interval(p, varies ? fmin(all, p * (1 - p) / variance) : c->n);
 }
 
 double nt_spread(double sum, double sum_of_squares, int64_t n)

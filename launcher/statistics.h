@@ -13,6 +13,18 @@ typedef struct nt_range {
 /* 95 % score interval of a proportion, correct out of n (Wilson 1927). n = 0: [0, 1]. */
 nt_range nt_wilson(int64_t correct, int64_t n);
 
+/* Sums over samples that give several answers each: of right ones squared, right ones times answers, answers
+ * squared; n samples with any. */
+typedef struct nt_clusters {
+    double n, right2, right_answers, answers2;
+} nt_clusters;
+
+/* The same where the answers of a sample hang together, as neighbouring tokens and pixels do, and only
+ * samples are independent: Wilson's interval for as many independent answers as would have the variance that
+ * shows between samples (the ratio estimator of cluster sampling, Cochran 1977, 11.7; the effective size,
+ * Kish 1965). Never narrower than Wilson's own; where nothing varies, each sample counts once. */
+nt_range nt_wilson_of_clusters(int64_t correct, int64_t answers, const nt_clusters *clusters);
+
 /* Standard deviation of a population from its sums; 0 for n = 0. Never negative under the root. */
 double nt_spread(double sum, double sum_of_squares, int64_t n);
 

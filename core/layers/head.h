@@ -2,7 +2,7 @@
  * in training only, and added to that of the model's output loss_weight times; dx = loss_weight dy.
  *
  * total_loss: made by the model builder where there are heads, the last node: x[k] (N, 2) of the losses -> y
- * (N, 2), the weighted sum of the losses, and whether x[0], the loss of the output, calls the sample right.
+ * (N, 2), the weighted sum of the losses, and how many answers x[0], the loss of the output, calls right.
  * No gradient goes through it: losses scale theirs themselves, heads weight it. */
 #ifndef NT_CORE_LAYERS_HEAD_H
 #define NT_CORE_LAYERS_HEAD_H

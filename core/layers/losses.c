@@ -173,6 +173,31 @@ static nt_status cross_entropy_infer(nt_layer *layer)
     return NT_OK;
 }
 
+/* --- what can be right or wrong --- */
+
+static int64_t one_answer(const nt_layer *layer)
+{
+    (void)layer;
+    return 1;
+}
+
+/* Yes or no, by each output. */
+static int64_t answer_each(const nt_layer *layer)
+{
+    return nt_shape_elems(layer->in[0]);
+}
+
+static int64_t hinge_answers(const nt_layer *layer)
+{
+    return nt_loss_has_labels(layer) ? 1 : answer_each(layer);
+}
+
+/* A class at each position. */
+static int64_t cross_entropy_answers(const nt_layer *layer)
+{
+    return nt_shape_elems(layer->in[0]) / classes_of(layer);
+}
+
 static int64_t loss_flops(const nt_layer *layer)
 {
     return nt_count_mul(4, nt_shape_elems(layer->in[0]));
@@ -226,24 +251,27 @@ const nt_section nt_loss_section = {.name = "loss", .help = "what is minimised",
                                     .size = sizeof(nt_loss_options), .options = all_rows,
                                     .n_options = NT_N_ELEMS(all_rows)};
 
-#define LOSS(loss, fn, rows, n, text)                                                                        \
+#define LOSS(loss, fn, rows, n, outputs_are, n_answers, text)                                                \
     const nt_layer_ops nt_loss_##loss = {.section = {.name = #loss, .help = text,                            \
                                                      .size = sizeof(nt_loss_options), .options = rows,       \
                                                      .n_options = n},                                        \
-                                         .min_inputs = 2, .max_inputs = 2, .is_loss = true, .infer = fn,     \
+                                         .min_inputs = 2, .max_inputs = 2, .is_loss = true,                  \
+                                         .outputs = outputs_are, .answers = n_answers, .infer = fn,          \
                                          .flops = loss_flops}
 /* clang-format on */
 
-LOSS(mse, values_infer, NULL, 0, "mean squared error of float targets");
-LOSS(l1, values_infer, NULL, 0, "mean absolute error of float targets");
-LOSS(huber, huber_infer, huber_rows, NT_N_ELEMS(huber_rows),
+LOSS(mse, values_infer, NULL, 0, NT_OUTPUTS_VALUES, NULL, "mean squared error of float targets");
+LOSS(l1, values_infer, NULL, 0, NT_OUTPUTS_VALUES, NULL, "mean absolute error of float targets");
+LOSS(huber, huber_infer, huber_rows, NT_N_ELEMS(huber_rows), NT_OUTPUTS_VALUES, NULL,
      "squared error of float targets, absolute beyond delta");
-LOSS(smooth_l1, smooth_l1_infer, smooth_l1_rows, NT_N_ELEMS(smooth_l1_rows),
+LOSS(smooth_l1, smooth_l1_infer, smooth_l1_rows, NT_N_ELEMS(smooth_l1_rows), NT_OUTPUTS_VALUES, NULL,
      "absolute error of float targets, rounded off within beta");
-LOSS(bce, values_infer, NULL, 0, "binary cross-entropy of logits with float targets in 0..1");
-LOSS(hinge, hinge_infer, hinge_rows, NT_N_ELEMS(hinge_rows),
+LOSS(bce, values_infer, NULL, 0, NT_OUTPUTS_LOGISTIC, answer_each,
+     "binary cross-entropy of logits with float targets in 0..1");
+LOSS(hinge, hinge_infer, hinge_rows, NT_N_ELEMS(hinge_rows), NT_OUTPUTS_SCORES, hinge_answers,
      "margin between outputs, of class labels or of targets -1 and 1");
-LOSS(kl_divergence, values_infer, NULL, 0,
+LOSS(kl_divergence, values_infer, NULL, 0, NT_OUTPUTS_SCORES, one_answer,
      "Kullback-Leibler divergence of log-probabilities (log_softmax) from target probabilities");
 LOSS(cross_entropy, cross_entropy_infer, cross_entropy_rows, NT_N_ELEMS(cross_entropy_rows),
+     NT_OUTPUTS_LOGITS, cross_entropy_answers,
      "softmax cross-entropy of logits with class labels or probabilities");

@@ -1,4 +1,9 @@
-/* The losses: x (N, ...) and a target -> y (N, 2), the loss of each sample and whether it is right (1 or 0).
+/* The losses: x (N, ...) and a target -> y (N, 2), the loss of each sample and how many of its answers are
+ * right. An answer is the class at a position of cross_entropy (one that is ignored gives none), the class of
+ * hinge and kl_divergence, each of the K values where these say yes or no (bce, hinge of values): accuracy is
+ * right answers over answers, and whole numbers up to 2^24 a sample are exact in float. mse and its like have
+ * none.
+ *
  * The loss of a run is the sum over samples divided by their number in the global batch, whatever the loss
  * and its weights: gradients then add up over ranks, batches and uneven parts without anybody having to know
  * the others' labels, and the rate means the same in every step. PyTorch's reduction = "mean" is the same but
@@ -20,7 +25,7 @@
  *                    labels:        -(1 - e) w[t] l_t - e / K sum over k of w[k] l_k; 0 where t is ignored
  *                    probabilities: -sum over k of w[k] ((1 - e) t_k + e / K) l_k
  *                  for outputs at several positions (K, P), or (P, K) with class_dim = last, the mean of this
- *                  over P positions, ignored ones counted among them. Right if all counted positions are.
+ *                  over P positions, ignored ones counted among them
  *
  * cross_entropy with one label a sample and default options is an operation of its own, `cross_entropy`;
  * everything else is `cross_entropy_full`. */

@@ -425,12 +425,14 @@ static void reports(void **state)
     static const int64_t sizes[] = {1, 7, 256, 1001};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         float *y = numbers(2 * sizes[i], 60, false);
+        for (int64_t k = 0; k < sizes[i]; k++) /* counts, up to the largest that float has all of */
+            y[2 * k + 1] = (float)(k % 5 == 4 ? (1 << 24) - k : k % 7);
         nt_report want = {.loss = 5, .loss_squared = 7, .correct = 2, .sum_squares = 11, .scale = 13};
         nt_report got = add_losses(want, y, sizes[i]);
         for (int64_t k = 0; k < sizes[i]; k++) {
             want.loss += (double)y[2 * k];
             want.loss_squared += (double)y[2 * k] * (double)y[2 * k];
-            want.correct += y[2 * k + 1] > 0.5f;
+            want.correct += (double)y[2 * k + 1];
         }
         assert_true(fabs(got.loss - want.loss) <= 1e-12 * (double)sizes[i]);
         assert_true(fabs(got.loss_squared - want.loss_squared) <= 1e-12 * (double)sizes[i]);

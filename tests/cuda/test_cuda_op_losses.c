@@ -21,7 +21,7 @@ static void losses_of_values(void **state)
     each_loss_of_values(check_loss);
 }
 
-/* "right" where all are, and where one is not. */
+/* How many are right: all, and all but one. */
 static void right_and_wrong(void **state)
 {
     (void)state;
@@ -44,7 +44,7 @@ static void right_and_wrong(void **state)
     pair_side s = {0};
     pair_begin(&s, "cuda", &spec, NULL);
     pair_ok(nt_backend_to_plain(s.backend, y, &s.op.y));
-    assert_true(y[1] == 1 && y[3] == 0 && y[5] == 1);
+    assert_true(y[1] == K && y[3] == K - 1 && y[5] == K);
     pair_teardown(&s, &spec);
 }
 

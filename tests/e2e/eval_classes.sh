@@ -52,3 +52,10 @@ cmp -s p.csv q.csv || fail "predictions of 1 and 2 ranks differ"
 expect 0 nntrain predict cfg.ini cifar.h5 logits.csv --group /test --logits
 head -n 1 logits.csv | grep -q ',output_truck,output_10' || fail "header: $(head -n 1 logits.csv)"
 expect 73 nntrain predict cfg.ini cifar.h5 p.csv --group /test
+
+# A class that is ignored has no output: it is in no count and in no matrix.
+expect 0 nntrain cfg.ini run.output=ignoring loss.ignore_index=9 layer.fc.units=9
+expect 0 nntrain eval cfg.ini run.output=ignoring loss.ignore_index=9 layer.fc.units=9
+says '^accuracy .* of 1 right'
+says '^ *airplane  *.* 1$'
+does_not_say truck

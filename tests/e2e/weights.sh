@@ -83,3 +83,15 @@ expect 78 nntrain eval cfg.ini odd.safetensors
 says '1 not in the file: fc.bias; 1 not in the model: extra.weight'
 expect 65 nntrain eval cfg.ini nan.safetensors
 says "tensor 'fc.bias' holds a value that is not finite"
+
+# The class that is predicted is that of the largest logit, also where probabilities in float are all the same.
+python3 - <<'END'
+from safetensors.numpy import load_file, save_file
+import numpy as np
+w = load_file("w.safetensors")
+w["fc.weight"][:] = 0
+w["fc.bias"] = (np.arange(10) % 8 * 1e-10).astype(np.float32)
+save_file(w, "tie.safetensors")
+END
+expect 0 nntrain predict cfg.ini "$source_dir/datasets/digits.h5" tie.csv --group /test --checkpoint tie.safetensors
+awk -F, 'NR > 1 && ($2 != 7 || $3 != $NF) { exit 1 }' tie.csv || fail "not the class of the largest logit: $(sed -n 2p tie.csv)"

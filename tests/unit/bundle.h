@@ -52,18 +52,19 @@ static inline void bundle_init(bundle *b, int seed)
             b->value[i][j] = (float)((seed * 7919 + i * 101 + (int)j * 37) % 1009) / 17.0f - 20;
     }
     b->arrays = (nt_arrays){BUNDLE_ARRAYS, b->item, b, bundle_get, bundle_set};
-    b->meta = (nt_checkpoint_meta){.position = {.step = seed,
-                                                .epoch = 2,
-                                                .batch = 5,
-                                                .best = 0.125 + seed,
-                                                .best_step = seed / 2,
-                                                .epoch_sum = {1.5, 2.75, 320, 640}},
-                                   .config_text = "[run]\nseed = 1\n",
-                                   .config_hash = 0xfedcba9876543210u,
-                                   .tuning_text = "conv1: direct\n",
-                                   .backend = "cpu",
-                                   .n_ranks = 2,
-                                   .optimizer = "sgd"};
+    b->meta =
+        (nt_checkpoint_meta){.position = {.step = seed,
+                                          .epoch = 2,
+                                          .batch = 5,
+                                          .best = 0.125 + seed,
+                                          .best_step = seed / 2,
+                                          .epoch_sum = {1.5, 2.75, 320, 640, .answers = 641, .nats = 3.25}},
+                             .config_text = "[run]\nseed = 1\n",
+                             .config_hash = 0xfedcba9876543210u,
+                             .tuning_text = "conv1: direct\n",
+                             .backend = "cpu",
+                             .n_ranks = 2,
+                             .optimizer = "sgd"};
 }
 
 static inline bool same_text(const char *a, const char *b)
@@ -77,7 +78,8 @@ static inline bool same_meta(const nt_checkpoint_meta *a, const nt_checkpoint_me
     return p->step == q->step && p->epoch == q->epoch && p->batch == q->batch && p->best == q->best &&
            p->best_step == q->best_step && p->epoch_sum.loss == q->epoch_sum.loss &&
            p->epoch_sum.loss_squared == q->epoch_sum.loss_squared && p->epoch_sum.n == q->epoch_sum.n &&
-           p->epoch_sum.correct == q->epoch_sum.correct && same_text(a->config_text, b->config_text) &&
+           p->epoch_sum.correct == q->epoch_sum.correct && p->epoch_sum.answers == q->epoch_sum.answers &&
+           p->epoch_sum.nats == q->epoch_sum.nats && same_text(a->config_text, b->config_text) &&
            a->config_hash == b->config_hash && same_text(a->tuning_text, b->tuning_text) &&
            same_text(a->backend, b->backend) && a->n_ranks == b->n_ranks && a->threads == b->threads &&
            same_text(a->optimizer, b->optimizer);

@@ -463,11 +463,18 @@ static void fault_28_newer_format_is_refused(void **state)
     assert_true(same);
 }
 
-/* A file written when format 1 was new, kept for ever: the bundle of seed 7. */
+/* A file written when format 1 was new, kept for ever: the bundle of seed 7, which knew samples, but not
+ * answers. */
 static void fault_29_format_1_is_read(void **state)
 {
     (void)state;
-    check_bundle(7, FIXTURE);
+    bundle b;
+    bool same = false;
+    bundle_init(&b, 7);
+    b.meta.position.epoch_sum.answers = 0;
+    b.meta.position.epoch_sum.nats = 0;
+    assert_ok(bundle_compare(&b, FIXTURE, &same));
+    assert_true(same);
 }
 
 static void fault_38_nan_in_stored_weights(void **state)

@@ -39,7 +39,8 @@ static void write_rows(int64_t resumed, int64_t first, int64_t last)
                                                     .accuracy = NAN,
                                                     .lr = 0.1,
                                                     .grad_norm = INFINITY,
-                                                    .samples_per_s = 1e6});
+                                                    .samples_per_s = 1e6,
+                                                    .perplexity = 2.5});
     nt_metrics_sync(metrics);
     nt_metrics_close(metrics);
 }
@@ -51,9 +52,30 @@ static void same_fields_in_both_files(void **state)
     assert_string_equal(
         content("metrics.jsonl"),
         "{\"step\": 3, \"epoch\": 1, \"split\": \"train\", \"loss\": 0.333333333, \"lr\": 0.1, "
-        "\"grad_norm\": null, \"samples_per_s\": 1000000}\n");
-    assert_string_equal(content("metrics.csv"), "step,epoch,split,loss,accuracy,lr,grad_norm,samples_per_s\n"
-                                                "3,1,train,0.333333333,,0.1,inf,1000000\n");
+        "\"grad_norm\": null, \"samples_per_s\": 1000000, \"perplexity\": 2.5}\n");
+    assert_string_equal(content("metrics.csv"),
+                        "step,epoch,split,loss,accuracy,lr,grad_norm,samples_per_s,perplexity\n"
+                        "3,1,train,0.333333333,,0.1,inf,1000000,2.5\n");
+}
+
+/* A run that an older version began goes on with the columns of its header; a fresh one has those of today.
+ */
+static void older_files_keep_their_columns(void **state)
+{
+    (void)state;
+    static const char old[] = "step,epoch,split,loss,accuracy,lr,grad_norm,samples_per_s\n"
+                              "1,1,train,1,,0.1,2,3\n2,1,train,1,,0.1,2,3\n";
+    for (int fresh = 0; fresh < 2; fresh++) {
+        FILE *file = fopen(in_dir("metrics.csv"), "w");
+        fputs(old, file);
+        fclose(file);
+        write_rows(fresh ? 0 : 1, 3, 3);
+        assert_string_equal(content("metrics.csv"),
+                            fresh ? "step,epoch,split,loss,accuracy,lr,grad_norm,samples_per_s,perplexity\n"
+                                    "3,1,train,0.333333333,,0.1,inf,1000000,2.5\n"
+                                  : "step,epoch,split,loss,accuracy,lr,grad_norm,samples_per_s\n"
+                                    "1,1,train,1,,0.1,2,3\n3,1,train,0.333333333,,0.1,inf,1000000\n");
+    }
 }
 
 /* Killed after step 7 and resumed from 5: the same bytes as one uninterrupted run. */
@@ -128,6 +150,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(same_fields_in_both_files, make_test_dir, remove_test_dir),
+        cmocka_unit_test_setup_teardown(older_files_keep_their_columns, make_test_dir, remove_test_dir),
         cmocka_unit_test_setup_teardown(resumed_files_equal_uninterrupted_ones, make_test_dir,
                                         remove_test_dir),
         cmocka_unit_test_setup_teardown(torn_last_line_is_cut, make_test_dir, remove_test_dir),

@@ -292,18 +292,18 @@ static void probabilities(void **state)
 {
     (void)state;
     float logits[] = {1000, 1000, -1000}, logit[] = {0}, value[] = {3.5f};
-    nt_outputs_to_probabilities(logits, &(nt_output_layout){3, 1, 1, 3}, "cross_entropy");
+    nt_outputs_to_probabilities(logits, &(nt_output_layout){3, 1, 1, 3}, NT_OUTPUTS_LOGITS);
     assert_true(logits[0] == 0.5f && logits[1] == 0.5f && logits[2] == 0);
-    nt_outputs_to_probabilities(logit, &(nt_output_layout){1, 1, 1, 1}, "bce");
+    nt_outputs_to_probabilities(logit, &(nt_output_layout){1, 1, 1, 1}, NT_OUTPUTS_LOGISTIC);
     assert_true(logit[0] == 0.5f);
-    nt_outputs_to_probabilities(value, &(nt_output_layout){1, 1, 1, 1}, "mse");
+    nt_outputs_to_probabilities(value, &(nt_output_layout){1, 1, 1, 1}, NT_OUTPUTS_VALUES);
     assert_true(value[0] == 3.5f);
     float last[] = {0, 0, -1000, 1000, 1000, 0}, first[] = {0, 7, 0, 7, -1000, 7};
     const nt_output_layout by_position = {3, 2, 1, 3}, by_class = {3, 2, 2, 1};
-    nt_outputs_to_probabilities(last, &by_position, "cross_entropy");
+    nt_outputs_to_probabilities(last, &by_position, NT_OUTPUTS_LOGITS);
     assert_true(last[0] == 0.5f && last[2] == 0 && last[3] == 0.5f && last[5] == 0);
     assert_int_equal(nt_output_class(last, &by_position, 1), 0);
-    nt_outputs_to_probabilities(first, &by_class, "cross_entropy");
+    nt_outputs_to_probabilities(first, &by_class, NT_OUTPUTS_LOGITS);
     assert_true(first[0] == 0.5f && first[2] == 0.5f && first[4] == 0);
     assert_true(fabsf(first[1] - 1 / 3.0f) < 1e-6f && first[1] == first[5]);
 }

@@ -8,12 +8,12 @@
 static void losses_are_added(void **state)
 {
     (void)state;
-    const float y[] = {0.5f, 1, 2, 0, 0.25f, 1};
-    const double wide[] = {0.5, 1, 2, 0, 0.25, 1};
+    const float y[] = {0.5f, 1, 2, 0, 0.25f, 7};
+    const double wide[] = {0.5, 1, 2, 0, 0.25, 7};
     nt_report single = {.loss = 1, .loss_squared = 2, .correct = 3}, real = single;
     nt_host_add_losses(&single, y, NT_F32, 3);
     nt_host_add_losses(&real, wide, NT_F64, 3);
-    assert_true(single.loss == 3.75 && single.loss_squared == 2 + 4.3125 && single.correct == 5);
+    assert_true(single.loss == 3.75 && single.loss_squared == 2 + 4.3125 && single.correct == 11);
     assert_memory_equal(&single, &real, sizeof real);
 }
 

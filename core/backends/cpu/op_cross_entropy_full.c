@@ -93,8 +93,8 @@ static bool is_right(const float *x, int32_t label, float top)
     return true;
 }
 
-/* The loss of position i, whose probabilities it makes. */
-static double position_loss(const loss *l, const float *x, int32_t label, int64_t i, bool *right)
+/* The loss of position i, whose probabilities it makes; counts it if it is right. */
+static double position_loss(const loss *l, const float *x, int32_t label, int64_t i, int64_t *right)
 {
     const nt_vec_ops *vec = nt_cpu_of(l->op)->vec;
     const float top = vec->largest(x, l->k);
@@ -105,7 +105,7 @@ static double position_loss(const loss *l, const float *x, int32_t label, int64_
     double smoothed = 0;
     for (int64_t c = 0; l->smooth > 0 && c < l->k; c++)
         smoothed += nt_class_weight(l->o, c) * (lse - (double)x[c]);
-    *right = *right && is_right(x, label, top);
+    *right += is_right(x, label, top);
     return (1 - l->o->label_smoothing) * nt_class_weight(l->o, label) * (lse - (double)x[label]) +
            l->smooth * smoothed;
 }
@@ -117,14 +117,13 @@ static void sample_loss(void *arg, int64_t n)
     const float *x = (const float *)l->op->x[0].data + n * l->p * l->k;
     float *y = (float *)l->op->y.data + 2 * n;
     double sum = 0;
-    bool right = true, any = false;
+    int64_t right = 0;
     for (int64_t p = 0; p < l->p; p++, x += l->k) {
         if (nt_label_is_ignored(l->o, label[p])) continue;
         sum += position_loss(l, x, label[p], n * l->p + p, &right);
-        any = true;
     }
     y[0] = (float)(sum / divisor(l));
-    y[1] = any && right ? 1 : 0;
+    y[1] = (float)right;
 }
 
 static nt_status loss_forward(nt_op *op, const nt_pass *pass)

@@ -10,7 +10,7 @@
  * position come from caches. */
 #include "core/backends/cuda/largest.cuh"
 
-/* What a position left: its loss; 1 right, 0 wrong, -1 ignored. */
+/* What a position left: its loss; 1 right, 0 wrong or ignored. */
 struct __align__(16) verdict
 {
     double loss;
@@ -82,7 +82,7 @@ template <int LANES, typename T>
 static inline __device__ verdict judge(const loss_plan &o, const T *x, const position &v)
 {
     const T *own = x + v.at;
-    if (v.ignored) return {0, -1, 0};
+    if (v.ignored) return {0, 0, 0};
     if (!is_sound<LANES>(o, v)) return {(double)NAN, 0, 0};
     const nt_largest top = nt_find_largest<LANES>(own, o.k, o.class_step);
     const double log_sum = log(nt_exp_sum<LANES>(own, o.k, o.class_step, top.value));
@@ -119,19 +119,17 @@ static __global__ void __launch_bounds__(NT_BLOCK)
 {
     for (int64_t i = nt_thread() / NT_WARP; i < o.n; i += nt_threads() / NT_WARP) {
         double loss = 0;
-        int right = 1, any = 0;
+        int right = 0;
         for (int64_t p = nt_lane(); p < o.p.d; p += NT_WARP) {
             const verdict v = in[i * o.p.d + p];
             loss += v.loss;
-            right = right && v.right != 0;
-            any = any || v.right >= 0;
+            right += v.right;
         }
         loss = nt_warp_sum(loss);
-        right = __all_sync(NT_ALL_LANES, right);
-        any = __any_sync(NT_ALL_LANES, any);
+        right = nt_warp_sum(right);
         if (nt_lane() != 0) continue;
         y[2 * i] = (float)(loss / share_of(o, pass));
-        y[2 * i + 1] = right && any ? 1.0f : 0.0f;
+        y[2 * i + 1] = (float)right;
     }
 }
 

@@ -128,7 +128,7 @@ struct hinge {
     }
 };
 
-/* y (n, 2): mean over k, and whether all k are right. 2 reads. */
+/* y (n, 2): mean over k, and how many of them are right. 2 reads. */
 template <typename F, typename T>
 static __global__ void __launch_bounds__(NT_BLOCK)
     loss_forward(float *y, const T *x, const float *target, F f, int64_t n, int64_t k)
@@ -136,16 +136,16 @@ static __global__ void __launch_bounds__(NT_BLOCK)
     const int lane = nt_lane();
     for (int64_t i = nt_thread() / NT_WARP; i < n; i += nt_threads() / NT_WARP) {
         double sum = 0;
-        int right = 1;
+        int right = 0;
         for (int64_t j = i * k + lane; j < (i + 1) * k; j += NT_WARP) {
             sum += (double)f.value(nt_to_float(x[j]), target[j]);
-            right = right && f.right(nt_to_float(x[j]), target[j]);
+            right += f.right(nt_to_float(x[j]), target[j]);
         }
         sum = nt_warp_sum(sum);
-        right = __all_sync(NT_ALL_LANES, right);
+        right = nt_warp_sum(right);
         if (lane == 0) {
             y[2 * i] = (float)(sum / (double)k);
-            y[2 * i + 1] = right ? 1.0f : 0.0f;
+            y[2 * i + 1] = (float)right;
         }
     }
 }

@@ -69,7 +69,7 @@ static __global__ void __launch_bounds__(NT_BLOCK) add_losses(double *report, co
         const double one = (double)y[2 * i];
         loss += one;
         squared += one * one;
-        correct += y[2 * i + 1] > 0.5f ? 1 : 0;
+        correct += (double)y[2 * i + 1];
     }
     loss = nt_block_sum(loss);
     squared = nt_block_sum(squared);

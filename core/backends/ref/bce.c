@@ -1,6 +1,6 @@
 /* bce: loss of a sample = mean over K of -t log(s) - (1 - t) log(1 - s), s = 1 / (1 + exp(-x)), in the form
- * max(x, 0) - x t + log(1 + exp(-|x|)) that neither overflows nor cancels. A sample is right if every logit
- * is above 0 exactly where its target is above one half. */
+ * max(x, 0) - x t + log(1 + exp(-|x|)) that neither overflows nor cancels. A logit is right if it is above 0
+ * exactly where its target is above one half. */
 #include "core/backends/ref/ref.h"
 
 #include <math.h>
@@ -24,13 +24,13 @@ static nt_status bce_forward(nt_op *op, const nt_pass *pass)
     real *y = op->y.data;                /* (N, 2) */
     for (int64_t i = 0; i < n; i++) {
         double sum = 0;
-        bool right = true;
+        int64_t right = 0;
         for (int64_t j = i * k; j < (i + 1) * k; j++) {
             sum += bce_of((double)x[j], (double)target[j]);
-            right = right && (x[j] > 0) == (target[j] > 0.5f);
+            right += (x[j] > 0) == (target[j] > 0.5f);
         }
         y[2 * i] = (real)(sum / (double)k);
-        y[2 * i + 1] = right ? 1 : 0;
+        y[2 * i + 1] = (real)right;
     }
     return NT_OK;
 }

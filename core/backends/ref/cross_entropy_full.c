@@ -125,7 +125,7 @@ static nt_status full_forward(nt_op *op, const nt_pass *pass)
     real *y = op->y.data; /* (N, 2) */
     for (int64_t i = 0; i < a.n; i++) {
         double loss = 0;
-        bool right = true, any = false;
+        int64_t right = 0;
         for (int64_t p = 0; p < a.p; p++) {
             const position v = position_at(op, &a, i, p);
             if (!counts(&a, &v)) continue;
@@ -133,11 +133,10 @@ static nt_status full_forward(nt_op *op, const nt_pass *pass)
             double lse = log_sum_exp(&a, v.x);
             for (int64_t k = 0; k < a.k; k++)
                 loss += wanted(&a, &v, k) * (lse - (double)v.x[k * a.class_step]);
-            right = right && is_right(&a, &v);
-            any = true;
+            right += is_right(&a, &v);
         }
         y[2 * i] = (real)(loss / divisor(&a, pass));
-        y[2 * i + 1] = any && right ? 1 : 0;
+        y[2 * i + 1] = (real)right;
     }
     return NT_OK;
 }

@@ -38,13 +38,13 @@ static void labels_forward(const nt_loss_options *o, const real *x, int32_t t, i
 static void values_forward(const nt_loss_options *o, const real *x, const float *t, int64_t k, real *y)
 {
     double sum = 0;
-    bool right = true;
+    int64_t right = 0;
     for (int64_t j = 0; j < k; j++) {
         sum += power(o, o->margin - (double)t[j] * (double)x[j]);
-        right = right && (x[j] > 0) == (t[j] > 0);
+        right += (x[j] > 0) == (t[j] > 0);
     }
     y[0] = (real)(sum / (double)k);
-    y[1] = right ? 1 : 0;
+    y[1] = (real)right;
 }
 
 static nt_status hinge_forward(nt_op *op, const nt_pass *pass)

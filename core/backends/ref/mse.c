@@ -1,4 +1,4 @@
-/* mse: loss of a sample = mean over K of (x - target)^2. There is no right or wrong: correct is 0. */
+/* mse: loss of a sample = mean over K of (x - target)^2. There is no right or wrong. */
 #include "core/backends/ref/ref.h"
 
 static nt_status mse_create(nt_op *op)
