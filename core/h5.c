@@ -164,6 +164,17 @@ void nt_h5_close(nt_h5 *file)
     nt_h5_leave();
 }
 
+/* What a user may have meant who gives a file of another kind for data. */
+static const char *hint_at_import(const char *path)
+{
+    static const char *const ends[] = {".csv", ".npy", ".npz", ".txt", ".gz", NULL};
+    const size_t n = strlen(path);
+    for (int i = 0; ends[i]; i++)
+        if (n > strlen(ends[i]) && strcmp(path + n - strlen(ends[i]), ends[i]) == 0)
+            return "; `nntrain import` makes one of tables, arrays, texts and pictures";
+    return "";
+}
+
 static nt_status open_library_side(nt_h5 *file)
 {
     NT_CHECK(library_good, NT_ERR_UNAVAILABLE, "the HDF5 library cannot be started");
@@ -172,8 +183,8 @@ static nt_status open_library_side(nt_h5 *file)
     file->id = H5Fopen(file->path, H5F_ACC_RDONLY, fapl);
     const char *reason = file->id < 0 ? nt_h5_reason() : "";
     (void)H5Pclose(fapl);
-    NT_CHECK(file->id >= 0, NT_ERR_DATA, "'%s' is not an HDF5 file, or is damaged or truncated (HDF5: %s)",
-             file->label, reason);
+    NT_CHECK(file->id >= 0, NT_ERR_DATA, "'%s' is not an HDF5 file, or is damaged or truncated (HDF5: %s)%s",
+             file->label, reason, hint_at_import(file->label));
     return NT_OK;
 }
 

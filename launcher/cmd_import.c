@@ -94,7 +94,10 @@ static nt_status print_part(const nt_data_options *options, nt_split split, bool
     char text[512];
     NT_TRY(nt_dataset_open(&ds, options, split, 1));
     *found = ds != NULL;
-    if (!ds) return NT_OK;
+    if (!ds || ds->spec.n_labels > 0) {
+        nt_dataset_close(ds);
+        return NT_OK;
+    }
     nt_dataset_describe(ds, text, sizeof text);
     printf("  %s", text);
     for (int64_t i = 0; ds->class_names && i < ds->spec.n_classes && i <= MAX_NAMES; i++) {
@@ -106,6 +109,7 @@ static nt_status print_part(const nt_data_options *options, nt_split split, bool
     return NT_OK;
 }
 
+/* Of a stream of tokens the importer itself says how long it is: samples are cut out of it in training. */
 static nt_status print_parts(const char *path)
 {
     nt_data_options options;

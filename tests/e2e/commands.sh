@@ -109,6 +109,8 @@ says 'no test part'
 printf '%s\n' '[data]' 'file = prices.h5' '[layers]' 'value = linear units=1' >prices.ini
 expect 0 nntrain check prices.ini data.batch=2
 says 'target values are about 2.8e+05 in size'
+expect 65 nntrain check prices.ini data.file=prices.csv
+says 'not an HDF5 file.*nntrain import'
 expect 0 nntrain inspect "run/checkpoints/$(cat run/checkpoints/latest)"
 says 'conv.weight'
 
