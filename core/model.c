@@ -545,9 +545,19 @@ static nt_status check_classes(const builder *b, int node)
     const nt_layer *output = &b->model->layer[node];
     const nt_loss_options *loss = nt_config_section(b->config, &nt_loss_section);
     int64_t classes = b->model->spec.n_classes;
+    char shape[NT_SHAPE_TEXT_BYTES];
     int dim = loss->class_dim == NT_CLASS_DIM_LAST ? output->out.n_dims - 1 : 0;
     if (b->model->spec.target != NT_TARGET_CLASS || output->out.dim[dim] >= classes) return NT_OK;
     if (!isnan(loss->ignore_index)) return NT_OK;
+    if (b->model->spec.n_labels > 0)
+        return nt_config_fail_group(b->config, nt_config_get_group(b->config, output->group), NULL,
+                                    "layer %s has %lld outputs at a position but the data have %lld classes: "
+                                    "its output is %s, of which "
+                                    "loss.class_dim = %s takes the %s dimension for the classes",
+                                    output->name, (long long)output->out.dim[dim], (long long)classes,
+                                    nt_shape_text(output->out, shape),
+                                    loss->class_dim == NT_CLASS_DIM_LAST ? "last" : "first",
+                                    loss->class_dim == NT_CLASS_DIM_LAST ? "last" : "first");
     return nt_config_fail_group(
         b->config, nt_config_get_group(b->config, output->group), NULL,
         "layer %s has %lld outputs but the data have %lld classes: give the last layer `units = "

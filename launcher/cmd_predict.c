@@ -122,6 +122,7 @@ static nt_status create_output(predictor *p)
         .n_samples = p->session->valid->n_samples,
         .n_outputs = p->k,
         .layout = p->layout,
+        .shape = p->session->model->layer[p->session->model->output].out,
         .classes = has_classes(p),
         .value_name = !p->logits && nt_outputs_have_probabilities(p->outputs) ? "probability" : "output",
         .checkpoint = p->used.path,

@@ -1,7 +1,8 @@
 /* Two formats behind one table, each with a file of its own in the making; naming, refusing and renaming are
  * common.
  *
- * HDF5: /prediction (N, K) float32, /class (N) or (N, positions) int32, attributes class_names, values,
+ * HDF5: /prediction (N, K) float32, of several positions in the shape of the outputs, (N, positions, K) as
+ * class_dim says, /class (N) or (N, positions) int32, attributes class_names, values,
  * checkpoint. CSV: a line for each sample: its number, the class and its name where there are classes, and
  * all outputs, in nine digits, which float32 needs to come back. */
 #include "launcher/predictions.h"
@@ -48,8 +49,8 @@ static nt_status h5_open(nt_predictions *p)
     const int64_t n = f->n_samples, chunk = n < 1024 ? n : 1024, n_positions = f->layout.n_positions;
     NT_TRY(nt_h5_create(&p->h5, p->temporary));
     p->created = true;
-    NT_TRY(nt_h5_set_create(&p->values, p->h5, "/prediction", NT_F32, nt_shape_of(2, n, f->n_outputs), chunk,
-                            0));
+    const nt_shape values = n_positions > 1 ? nt_shape_with_n(f->shape, n) : nt_shape_of(2, n, f->n_outputs);
+    NT_TRY(nt_h5_set_create(&p->values, p->h5, "/prediction", NT_F32, values, chunk, 0));
     nt_shape shape = n_positions > 1 ? nt_shape_of(2, n, n_positions) : nt_shape_of(1, n);
     if (f->classes) NT_TRY(nt_h5_set_create(&p->classes, p->h5, "/class", NT_I32, shape, chunk, 0));
     NT_TRY(nt_h5_put_string(p->h5, "/", "checkpoint", f->checkpoint));

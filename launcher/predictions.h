@@ -12,6 +12,7 @@ typedef struct nt_predictions nt_predictions;
 typedef struct nt_predictions_form {
     int64_t n_samples, n_outputs; /* N, K */
     nt_output_layout layout;
+    nt_shape shape;           /* of a sample's outputs where they have several positions, in HDF5 */
     bool classes;             /* also which one is the largest */
     const char *const *names; /* (n_names) of the classes, or NULL */
     int64_t n_names;

@@ -554,9 +554,13 @@ static nt_status say_done(run *r)
     if (!is_root(r)) return NT_OK;
     NT_TRY(nt_checkpoint_digest(r->session->net, digest));
     nt_console_duration(took, sizeof took, nt_clock_s() - r->began_s);
-    if (r->valid.n > 0)
-        snprintf(result, sizeof result, ", valid loss %.6f%s", nt_mean_loss(&r->valid),
-                 nt_score_words(r->session->model, &r->valid).text);
+    const double accuracy = nt_accuracy(&r->valid), perplexity = nt_perplexity(r->session->model, &r->valid);
+    int n = 0;
+    if (r->valid.n > 0) n = snprintf(result, sizeof result, ", valid loss %.6f", nt_mean_loss(&r->valid));
+    if (!isnan(accuracy))
+        n += snprintf(result + n, sizeof result - (size_t)n, ", valid accuracy %.4f", accuracy);
+    if (!isnan(perplexity))
+        snprintf(result + n, sizeof result - (size_t)n, ", valid perplexity %.5g", perplexity);
     nt_info("done: step %lld in %s%s; digest %s; run folder %s", (long long)r->position.step, took, result,
             digest, r->session->output);
     return NT_OK;

@@ -158,7 +158,7 @@ def compare(name, options, work):
     run(options.binary, "predict", work / "cfg.ini", work / "in.h5", work / "out.h5", "--force", "--group", "/test",
         "--checkpoint", work / "w.safetensors", *extra)
     with h5py.File(work / "out.h5") as h5:
-        error = nearness(h5["prediction"][:], wanted.numpy().reshape(2, -1))
+        error = nearness(h5["prediction"][:].reshape(2, -1), wanted.numpy().reshape(2, -1))
     check = run(options.binary, "check", work / "cfg.ini", *extra)
     ours = [int(line.split()[1]) for line in check.splitlines() if line.startswith("total ") and line.split()[1].isdigit()]
     theirs = sum(p.numel() for p in model.parameters())

@@ -42,7 +42,7 @@ says 'samples 16 int32, 18 classes at 16 positions'
 expect 0 nntrain eval cfg.ini
 says '^perplexity  *[12]\.'
 says '^accuracy  *0\.[0-9]* ([0-9]* of [0-9]* right; 95 % interval .*, by how samples differ'
-tail -n 3 run/train.log | grep -q 'valid loss [0-9.]*, accuracy 0\.[0-9]*, perplexity [12]\.' || fail "the log ends without them"
+tail -n 3 run/train.log | grep -q 'valid loss [0-9.]*, valid accuracy 0\.[0-9]*, valid perplexity [12]\.' || fail "the log ends without them"
 expect 0 nntrain predict cfg.ini words.h5 p.h5 --group /test
 expect 2 nntrain predict cfg.ini words.h5 p.csv --group /test
 says 'at 16 positions; name the output .h5'
@@ -84,11 +84,13 @@ expect 0 nntrain cfg.ini run.output=parts
 expect 78 nntrain check cfg.ini data.sequence=0 data.stride=0
 says 'data.sequence must say'
 expect 78 nntrain check cfg.ini layer.out.units=17
-says '17 outputs but the data have 18 classes'
+says 'layer out has 17 outputs at a position but the data have 18 classes: its output is 16x17'
+expect 78 nntrain check cfg.ini loss.class_dim=first
+says 'layer out has 16 outputs at a position .* loss.class_dim = first takes the first dimension for the classes'
 expect 65 nntrain cfg.ini run.output=small layer.embed.num_embeddings=17
 says 'token 17 at position [0-9]* of sample [0-9]* is not in 0..16'
 expect 78 nntrain check cfg.ini data.file=bytes.h5
-says '18 outputs but the data have 256 classes'
+says '18 outputs at a position but the data have 256 classes'
 
 python3 -c 'import h5py' 2>/dev/null || { echo "SKIPPED: no h5py for the count of tokens" && exit 0; }
 python3 - <<'END' || fail "another count of tokens"
@@ -97,8 +99,9 @@ import h5py, numpy as np
 with h5py.File("words.h5") as file:
     tokens = file["test/tokens"][:]
 with h5py.File("p.h5") as file:
-    guess, p = file["class"][:], file["prediction"][:].reshape(-1, 16, 18)
+    guess, p = file["class"][:], file["prediction"][:]
 n = len(guess)
+assert guess.shape == (n, 16) and p.shape == (n, 16, 18), (guess.shape, p.shape)
 labels = np.stack([tokens[8 * i + 1:8 * i + 17] for i in range(n)])
 for name, counts in (("all.json", labels >= 0), ("one.json", labels != 6)):
     got = json.load(open(name))
