@@ -42,6 +42,28 @@ static void shared_cases(void **state)
         check_conv(&convs[i], directly);
 }
 
+/* One filter for each channel: kernels of all widths, larger than the map, and strides that leave a border
+ * out. The weights' gradient is partly our own (op_conv2d_depthwise.c). */
+static void depthwise(void **state)
+{
+    (void)state;
+    static const conv_case cases[] = {
+        SQUARE(3, 32, 9, 7, 32, 5, 5, 1, 2, 1, 32, false, true),
+        SQUARE(2, 16, 11, 13, 16, 5, 5, 2, 2, 1, 16, false, true),
+        SQUARE(2, 16, 3, 3, 16, 5, 5, 1, 2, 1, 16, false, true),
+        SQUARE(2, 48, 8, 9, 48, 7, 7, 1, 3, 1, 48, false, true),
+        SQUARE(2, 16, 12, 12, 16, 7, 7, 3, 1, 1, 16, false, true),
+        SQUARE(2, 16, 9, 10, 16, 4, 4, 1, 0, 1, 16, false, true),
+        SQUARE(1, 16, 6, 6, 16, 2, 6, 1, 1, 1, 16, false, true),
+        SQUARE(2, 16, 5, 6, 16, 5, 5, 1, 4, 1, 16, false, true),
+        SQUARE(2, 20, 7, 7, 20, 5, 5, 1, 2, 1, 20, false, true),
+        SQUARE(2, 16, 8, 8, 16, 5, 5, 1, 2, 1, 16, true, true),
+        {2, 16, 9, 12, 16, 5, 5, {1, 2}, {2, 0}, {1, 3}, {1, 1}, 16, false, true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        check_conv(&cases[i], directly);
+}
+
 static void plain_input(void **state)
 {
     (void)state;
@@ -219,9 +241,9 @@ static void tuning_is_obeyed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(shared_cases),       cmocka_unit_test(plain_input),
-        cmocka_unit_test(blocked_input),      cmocka_unit_test(winograd),
-        cmocka_unit_test(timing_is_recorded), cmocka_unit_test(tuning_is_obeyed),
+        cmocka_unit_test(shared_cases),     cmocka_unit_test(depthwise), cmocka_unit_test(plain_input),
+        cmocka_unit_test(blocked_input),    cmocka_unit_test(winograd),  cmocka_unit_test(timing_is_recorded),
+        cmocka_unit_test(tuning_is_obeyed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

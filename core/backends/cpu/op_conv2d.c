@@ -180,6 +180,11 @@ static nt_status make_pass(nt_op *op, nt_conv *c, nt_conv_pass pass)
 {
     dnnl_primitive_desc_t pd;
     NT_TRY(choose_pd(op, c, pass, &pd));
+    c->depthwise = pass == NT_CONV_WEIGHTS && is_slow(pd) && nt_conv_can_depthwise(op);
+    if (c->depthwise) {
+        NT_DNNL(dnnl_primitive_desc_destroy(pd));
+        return NT_OK;
+    }
     NT_TRY(make_task(op, c, pass, pd));
     c->runs[pass] = true;
     if (nt_conv_can_winograd(op, c)) NT_TRY(nt_conv_choose(op, c, pass));
@@ -232,7 +237,10 @@ static nt_status conv_backward(nt_op *op, const nt_pass *pass)
 {
     nt_conv *c = op->state;
     if (c->runs[NT_CONV_DATA]) NT_TRY(nt_conv_run(op, c, NT_CONV_DATA, false));
-    NT_TRY(nt_conv_run(op, c, NT_CONV_WEIGHTS, pass->accumulate));
+    if (c->depthwise)
+        nt_conv_depthwise_weights(op, pass->accumulate);
+    else
+        NT_TRY(nt_conv_run(op, c, NT_CONV_WEIGHTS, pass->accumulate));
     return NT_OK;
 }
 

@@ -110,6 +110,8 @@ typedef struct nt_vec_ops {
     void (*max_pool_backward)(const nt_vec_window *w, float *dx, const float *dy, const int32_t *tap);
     void (*avg_pool)(const nt_vec_window *w, float *y, const float *x);
     void (*avg_pool_backward)(const nt_vec_window *w, float *dx, const float *dy);
+    /* Adds to dw (kernel, NT_LANES) what a plane of NT_LANES channels, one filter each, gives to it. */
+    void (*depthwise_weights)(const nt_vec_window *w, float *dw, const float *dy, const float *x);
     void (*sgd)(const nt_update *u, float *p, const float *g, float *velocity, int64_t n);
     void (*adam)(const nt_update *u, float *p, const float *g, float *m, float *v, int64_t n);
     void (*rmsprop)(const nt_update *u, float *p, const float *g, float *square, float *mean, float *buffer,

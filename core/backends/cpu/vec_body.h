@@ -96,6 +96,7 @@ INLINE lanes_f lanes_unless(lanes_i mask, lanes_f v)
     return (lanes_f)(~mask & (lanes_i)v);
 }
 
+#include "core/backends/cpu/vec_depthwise.h"
 #include "core/backends/cpu/vec_math.h"
 #include "core/backends/cpu/vec_norm.h"
 #include "core/backends/cpu/vec_pool.h"
@@ -156,6 +157,7 @@ const nt_vec_ops NT_VEC_TABLE = {
     .max_pool_backward = vec_max_pool_backward,
     .avg_pool = vec_avg_pool,
     .avg_pool_backward = vec_avg_pool_backward,
+    .depthwise_weights = vec_depthwise_weights,
     .sgd = vec_sgd,
     .adam = vec_adam,
     .rmsprop = vec_rmsprop,
