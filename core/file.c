@@ -35,13 +35,15 @@ bool nt_file_write(int fd, const void *bytes, size_t n_bytes)
     return true;
 }
 
-nt_status nt_file_check_output(const char *path, const char *input)
+nt_status nt_file_check_output(const char *path, const char *input, bool force)
 {
     struct stat out, in;
-    if (stat(path, &out) != 0) return NT_OK;
-    NT_CHECK(S_ISREG(out.st_mode), NT_ERR_CREATE, "'%s' is %s and cannot be replaced by a file", path,
-             S_ISDIR(out.st_mode) ? "a folder" : "no regular file");
-    NT_CHECK(!input || stat(input, &in) != 0 || in.st_dev != out.st_dev || in.st_ino != out.st_ino,
+    bool there = stat(path, &out) == 0;
+    NT_CHECK(!there || S_ISREG(out.st_mode), NT_ERR_CREATE, "'%s' is %s and cannot be replaced by a file",
+             path, S_ISDIR(out.st_mode) ? "a folder" : "no regular file");
+    NT_CHECK(force || (!there && lstat(path, &in) != 0), NT_ERR_CREATE,
+             "'%s' exists already; --force replaces it", path);
+    NT_CHECK(!there || !input || stat(input, &in) != 0 || in.st_dev != out.st_dev || in.st_ino != out.st_ino,
              NT_ERR_CREATE, "'%s' would be written over '%s', from which it is made: give another name", path,
              input);
     return NT_OK;
@@ -68,7 +70,7 @@ nt_status nt_file_replace(const char *path, nt_file_writer writer, void *arg)
     char temporary[PATH_MAX];
     NT_CHECK(snprintf(temporary, sizeof temporary, "%s.tmp%ld", path, (long)getpid()) < PATH_MAX,
              NT_ERR_CREATE, "the path of the output is too long");
-    NT_TRY(nt_file_check_output(path, NULL));
+    NT_TRY(nt_file_check_output(path, NULL, true));
     NT_TRY(write_new(temporary, path, writer, arg));
     if (rename(temporary, path) == 0) return NT_OK;
     int error = errno;

@@ -19,8 +19,9 @@ bool nt_file_write(int fd, const void *bytes, size_t n_bytes);
 typedef nt_status (*nt_file_writer)(void *arg, int fd, const char *path);
 
 /* Whether a file may be put in the place of `path`: not in that of a folder, a FIFO or a device, which root
- * could replace; nor in that of `input` (NULL: none), which would be read and lost. NT_ERR_CREATE. */
-NT_MUST nt_status nt_file_check_output(const char *path, const char *input);
+ * could replace; of a file only with `force`; never of `input` (NULL: none), which would be read and lost.
+ * NT_ERR_CREATE. */
+NT_MUST nt_status nt_file_check_output(const char *path, const char *input, bool force);
 
 /* Puts a file in the place of `path`, with what `writer` writes: whole and on the disk, or not at all.
  * NT_ERR_CREATE, NT_ERR_IO, or what the writer fails with. */

@@ -25,6 +25,12 @@
 #define SET_CHECK(cond, format, ...)                                                                         \
     NT_CHECK(cond, NT_ERR_DATA, "%s: dataset '%s' " format, set->file->label, set->name, ##__VA_ARGS__)
 
+/* What a library says of objects in a format that came after it. */
+#define NEWER_HDF5                                                                                           \
+    ": it seems to be written by a newer HDF5 than the one in use here; write it with libver='earliest', "   \
+    "or "                                                                                                    \
+    "rewrite it with that version's h5repack"
+
 /* --- opening --- */
 
 /* What the last group on the way holds, for "there is no ..."; "" if that cannot be said. */
@@ -46,17 +52,30 @@ static void say_children(nt_h5 *file, const char *group, char *text, size_t cap)
     if (id >= 0) (void)H5Gclose(id);
 }
 
+/* Whether the last link to an object that was not found is there itself; for a message. */
+static bool has_soft_link(nt_h5 *file, const char *name)
+{
+    H5L_info_t info;
+    bool soft = H5Lget_info(file->id, name, &info, H5P_DEFAULT) >= 0 && info.type == H5L_TYPE_SOFT;
+    return soft;
+}
+
 static nt_status open_object(nt_h5_set *set)
 {
     char path[NT_H5_PATH_BYTES], children[NT_H5_PATH_BYTES];
     bool found;
     NT_TRY(nt_h5_resolve(set->file, set->name, path, &found));
+    if (!found && has_soft_link(set->file, set->name))
+        NT_FAIL(NT_ERR_DATA, "%s: there is no dataset '%s': it is a soft link that leads nowhere",
+                set->file->label, set->name);
     if (!found) {
         say_children(set->file, path, children, sizeof children);
         NT_FAIL(NT_ERR_DATA, "%s: there is no dataset '%s'%s", set->file->label, set->name, children);
     }
     set->id = H5Oopen(set->file->id, path, H5P_DEFAULT);
-    SET_CHECK(set->id >= 0, "cannot be opened (HDF5: %s)", nt_h5_reason());
+    const char *reason = set->id >= 0 ? "" : nt_h5_reason();
+    SET_CHECK(set->id >= 0, "cannot be opened (HDF5: %s)%s", reason,
+              strstr(reason, "bad version number") ? NEWER_HDF5 : "");
     H5I_type_t type = H5Iget_type(set->id);
     SET_CHECK(type != H5I_GROUP, "is a group, not a dataset");
     SET_CHECK(type == H5I_DATASET, "is a named type, not a dataset");

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -43,8 +44,12 @@ int nt_log_warnings(void)
 
 nt_status nt_log_open_file(const char *path)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0666);
+    struct stat info; /* O_NONBLOCK: a FIFO must not hold us up until somebody reads it */
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
     NT_CHECK(fd >= 0, NT_ERR_CREATE, "cannot open the log file '%s': %s", path, strerror(errno));
+    bool regular = fstat(fd, &info) == 0 && S_ISREG(info.st_mode);
+    if (!regular) close(fd);
+    NT_CHECK(regular, NT_ERR_CREATE, "cannot use the log file '%s': not a regular file", path);
     the_log.file = fd;
     return NT_OK;
 }

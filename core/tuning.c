@@ -1,7 +1,9 @@
-/* A list of "name = choice" pairs: the algorithms chosen by timing. Small (one per convolution), so it is
- * searched from the front. */
+/* A list of "name = choice" pairs: the algorithms chosen by timing. Places in the list are found through a
+ * table of hashes (FNV-1a, linear probing): there are few choices in our nets, but anything may stand in a
+ * file. */
 #include "core/op.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +15,8 @@ typedef struct choice {
 struct nt_tuning {
     choice *choices;
     int n_choices;
+    int *place; /* (n_places) index in choices + 1; 0: free. A power of 2, at most half of it taken */
+    int n_places;
     bool may_time;
 };
 
@@ -33,6 +37,7 @@ void nt_tuning_destroy(nt_tuning *tuning)
         free(tuning->choices[i].value);
     }
     free(tuning->choices);
+    free(tuning->place);
     free(tuning);
 }
 
@@ -41,11 +46,37 @@ bool nt_tuning_may_time(const nt_tuning *tuning)
     return tuning->may_time;
 }
 
+/* Where the name is in the table, or would be. */
+static int *place_of(const nt_tuning *tuning, const char *name)
+{
+    uint32_t h = 0x811c9dc5u;
+    for (const unsigned char *c = (const unsigned char *)name; *c; c++)
+        h = (h ^ *c) * 0x01000193u;
+    for (;; h++) {
+        int *place = &tuning->place[h & (uint32_t)(tuning->n_places - 1)];
+        if (!*place || strcmp(tuning->choices[*place - 1].name, name) == 0) return place;
+    }
+}
+
 static choice *find_choice(const nt_tuning *tuning, const char *name)
 {
+    int place = tuning->n_places > 0 ? *place_of(tuning, name) : 0;
+    return place ? &tuning->choices[place - 1] : NULL;
+}
+
+/* Room for one choice more in the table. */
+static nt_status grow_table(nt_tuning *tuning)
+{
+    if (2 * (tuning->n_choices + 1) <= tuning->n_places) return NT_OK;
+    int n = tuning->n_places ? 2 * tuning->n_places : 64;
+    int *place = calloc((size_t)n, sizeof *place);
+    NT_CHECK_ALLOC(place, (size_t)n * sizeof *place);
+    free(tuning->place);
+    tuning->place = place;
+    tuning->n_places = n;
     for (int i = 0; i < tuning->n_choices; i++)
-        if (strcmp(tuning->choices[i].name, name) == 0) return &tuning->choices[i];
-    return NULL;
+        *place_of(tuning, tuning->choices[i].name) = i + 1;
+    return NT_OK;
 }
 
 const char *nt_tuning_get(const nt_tuning *tuning, const char *name)
@@ -59,11 +90,12 @@ static nt_status add_choice(nt_tuning *tuning, const char *name, char *value)
     choice *grown = realloc(tuning->choices, (size_t)(tuning->n_choices + 1) * sizeof *grown);
     char *name_copy = strdup(name);
     if (grown) tuning->choices = grown;
-    if (!grown || !name_copy) {
+    if (!grown || !name_copy || grow_table(tuning) != NT_OK) {
         free(name_copy);
         free(value);
         NT_CHECK_ALLOC(NULL, sizeof *grown);
     }
+    *place_of(tuning, name) = tuning->n_choices + 1;
     grown[tuning->n_choices++] = (choice){name_copy, value};
     return NT_OK;
 }
@@ -90,16 +122,25 @@ nt_status nt_tuning_text(const nt_tuning *tuning, char **out)
     return NT_OK;
 }
 
+/* The line [text, text + n). */
+static nt_status parse_line(nt_tuning *tuning, const char *text, size_t n)
+{
+    char line[512], name[NT_NAME_BYTES + 64], value[256];
+    int used = 0;
+    bool fits = n < sizeof line;
+    if (fits) memcpy(line, text, n);
+    line[fits ? n : 0] = '\0';
+    NT_CHECK(sscanf(line, "%191s = %255[^\n]%n", name, value, &used) == 2 && used == (int)n, NT_ERR_DATA,
+             "bad line in a tuning table: '%.*s'", n < 80 ? (int)n : 80, text);
+    return nt_tuning_set(tuning, name, value);
+}
+
 nt_status nt_tuning_parse(nt_tuning *tuning, const char *text)
 {
     while (*text) {
-        char name[NT_NAME_BYTES + 64], value[256];
-        int used = 0;
-        NT_CHECK(sscanf(text, "%191s = %255[^\n]%n", name, value, &used) == 2, NT_ERR_DATA,
-                 "bad line in a tuning table: '%.80s'", text);
-        NT_TRY(nt_tuning_set(tuning, name, value));
-        text += used;
-        if (*text == '\n') text++;
+        size_t n = strcspn(text, "\n");
+        NT_TRY(parse_line(tuning, text, n));
+        text += n + (text[n] == '\n');
     }
     return NT_OK;
 }

@@ -304,9 +304,15 @@ static nt_status open_classes(nt_dataset *ds, const nt_data_options *options, nt
     return status;
 }
 
-static nt_status open_values(nt_dataset *ds)
+static nt_status open_values(nt_dataset *ds, const nt_data_options *options)
 {
     hdf5 *h = ds->state;
+    if (options->target == NT_DATA_TARGET_AUTO && nt_column_is_integer(h->target))
+        nt_warn(
+            "%s: '%s' holds several integers a sample, which are taken as target values; if they say 1 for a "
+            "class and 0 for all others, set data.target = class; data.target = value says that they are "
+            "values",
+            nt_h5_path(h->file[0]), h->place[0].label);
     nt_shape shape = nt_column_stored_shape(h->target), out;
     ds->spec.target = NT_TARGET_VALUE;
     NT_TRY(nt_column_form_rows(h->target, NT_F32, shape, (nt_column_form){0}, &out));
@@ -373,7 +379,7 @@ static nt_status open_targets(nt_dataset *ds, const nt_data_options *options)
     }
     if (status == NT_OK && !means_classes(labels, options->target)) {
         h->target = labels;
-        return open_values(ds);
+        return open_values(ds, options);
     }
     if (status == NT_OK) status = open_classes(ds, options, labels);
     nt_column_close(labels);

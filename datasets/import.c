@@ -54,12 +54,9 @@ static nt_status make_temporary(nt_import_writer *w)
     w->temporary = malloc(n_bytes);
     NT_CHECK_ALLOC(w->temporary, n_bytes);
     snprintf(w->temporary, n_bytes, "%s.tmp.%ld", w->args->out, (long)getpid());
-    if (!w->args->force)
-        NT_CHECK(access(w->args->out, F_OK) != 0, NT_ERR_CREATE,
-                 "'%s' exists; give --force to replace it, or another name", w->args->out);
-    NT_TRY(nt_file_check_output(w->args->out, NULL));
+    NT_TRY(nt_file_check_output(w->args->out, NULL, w->args->force));
     for (int i = 0; i < w->args->n_inputs; i++)
-        NT_TRY(nt_file_check_output(w->args->out, w->args->inputs[i]));
+        NT_TRY(nt_file_check_output(w->args->out, w->args->inputs[i], true));
     NT_TRY(nt_h5_create(&w->file, w->temporary));
     return NT_OK;
 }

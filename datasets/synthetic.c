@@ -5,6 +5,7 @@
  * as much (features). Values are pure functions of (seed, sample, element), so ranks agree without talking.
  * A set that fits data.memory_mb is made once, so that a benchmark does not measure this generator. Targets
  * of `target = value` are one linear function of the sample. The template for a new dataset format. */
+#include "core/log.h"
 #include "datasets/dataset.h"
 
 #include "core/rng.h"
@@ -97,9 +98,27 @@ static nt_status make_samples(nt_dataset *ds, int64_t memory_mb)
     return NT_OK;
 }
 
+/* A key that is for files means nothing here. */
+static void say_unused(const nt_data_options *o)
+{
+    const char *key = o->resize[0] || o->resize[1]  ? "resize"
+                      : o->sequence > 0             ? "sequence"
+                      : o->layout != NT_LAYOUT_AUTO ? "layout"
+                      : o->train                    ? "train"
+                      : o->data                     ? "data"
+                      : o->label                    ? "label"
+                                                    : NULL;
+    if (key)
+        nt_warn(
+            "data.%s is for files and has no effect on synthetic data (synthetic_shape, synthetic_samples)",
+            key);
+}
+
 static nt_status synthetic_open(nt_dataset *ds, const nt_data_options *options, nt_split split, uint64_t seed)
 {
     const nt_ints *shape = &options->synthetic_shape;
+    NT_CHECK(options->file.n == 1, NT_ERR_CONFIG, "data.file: `synthetic` stands alone");
+    if (split == NT_SPLIT_TRAIN) say_unused(options);
     NT_CHECK(shape->n >= 1 && shape->n <= 4, NT_ERR_CONFIG,
              "data.synthetic_shape has %d numbers, must have 1 to 4: C, H, W for images, F for features",
              shape->n);

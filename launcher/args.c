@@ -44,6 +44,7 @@ static const char *hint(const char *word, const nt_syntax *syntax, char text[256
 static nt_status take_flag(const nt_flag *flag, const char *text)
 {
     if (flag->type == NT_FLAG_BOOL) *(bool *)flag->value = true;
+    NT_CHECK(flag->type == NT_FLAG_BOOL || *text, NT_ERR_USAGE, "--%s is empty", flag->name);
     if (flag->type == NT_FLAG_STRING) *(const char **)flag->value = text;
     if (flag->type == NT_FLAG_INT)
         NT_CHECK(nt_text_to_int(text, flag->value) && *(int64_t *)flag->value >= 0, NT_ERR_USAGE,

@@ -4,6 +4,7 @@
 #include "launcher/command.h"
 #include "launcher/resume.h"
 
+#include "core/file.h"
 #include "core/log.h"
 #include "core/onnx.h"
 #include "core/phase.h"
@@ -11,7 +12,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define USAGE                                                                                                \
     "nntrain export cfg.ini out.safetensors|out.onnx [section.key=value ...] [--checkpoint file.h5] "        \
@@ -36,14 +36,6 @@ static nt_status find_format(const char *path, const format **out)
     NT_FAIL(NT_ERR_USAGE, "'%s': the output must end in .safetensors or .onnx", path);
 }
 
-static nt_status check_output(const char *path, bool force)
-{
-    struct stat info;
-    NT_CHECK(force || lstat(path, &info) != 0, NT_ERR_CREATE, "'%s' exists already; --force replaces it",
-             path);
-    return NT_OK;
-}
-
 static nt_status write_output(const nt_session *s, const format *to, const char *path, const nt_resume *used)
 {
     if (!nt_session_is_root(s)) return NT_OK;
@@ -63,7 +55,7 @@ static nt_status export(nt_session *s, const char *checkpoint, bool force, nt_re
     const format *to = NULL;
     const char *path = s->args.word[1];
     NT_TRY(nt_session_agree(s, find_format(path, &to)));
-    NT_TRY(nt_session_agree(s, nt_session_is_root(s) ? check_output(path, force) : NT_OK));
+    NT_TRY(nt_session_agree(s, nt_session_is_root(s) ? nt_file_check_output(path, NULL, force) : NT_OK));
     NT_TRY(nt_session_configure(s));
     NT_TRY(nt_session_open_for_eval(s, true, checkpoint)); /* the data say what a sample looks like */
     NT_TRY(nt_session_open_model(s));

@@ -64,8 +64,7 @@ static nt_status find_paths(report *r)
     NT_CHECK(n < PATH_MAX && m < PATH_MAX, NT_ERR_USAGE, "the path of the run folder is too long");
     NT_CHECK(stat(r->config, &info) == 0, NT_ERR_NO_INPUT,
              "'%s' does not exist: '%s' is not the folder of a run", r->config, r->folder);
-    NT_CHECK(!r->output || r->force || lstat(r->path, &info) != 0, NT_ERR_CREATE,
-             "'%s' exists already; --force replaces it", r->path);
+    NT_TRY(nt_file_check_output(r->path, r->config, !r->output || r->force));
     return NT_OK;
 }
 

@@ -1,6 +1,7 @@
 /* The files are opened twice: once to cut off what lies past the resumed step, then to append for ever. */
 #include "launcher/metrics.h"
 
+#include "core/file.h"
 #include "core/log.h"
 #include "launcher/events.h"
 
@@ -45,22 +46,49 @@ static bool is_header_line(const char *line, int64_t step)
     return strcmp(line, CSV_HEADER) == 0 || strcmp(line, TIMES_HEADER) == 0;
 }
 
-/* Bytes of the file that stay: whole lines up to the first one past `step`. */
-static nt_status kept_bytes(FILE *file, int64_t step, off_t *kept)
+/* Bytes of the file that stay: whole lines up to the first one past `step`. *strange: that one is no line of
+ * ours at all (and not just torn), so it may be that somebody has worked on the file. */
+static nt_status kept_bytes(FILE *file, int64_t step, off_t *kept, bool *strange)
 {
     char *line = NULL;
     size_t cap = 0;
     ssize_t n;
     int64_t line_at;
     *kept = 0;
+    *strange = false;
     while ((n = getline(&line, &cap, file)) > 0) {
         bool is_header = *kept == 0 && is_header_line(line, step);
-        if (line[n - 1] != '\n' || (!is_header && (!line_step(line, &line_at) || line_at > step))) break;
+        bool whole = line[n - 1] == '\n', ours = is_header || line_step(line, &line_at);
+        *strange = whole && !ours;
+        if (!whole || !ours || (!is_header && line_at > step)) break;
         *kept += n;
     }
     bool failed = ferror(file) != 0;
     free(line);
     NT_CHECK(!failed, NT_ERR_IO, "cannot read the metrics written so far: %s", strerror(errno));
+    return NT_OK;
+}
+
+/* Puts a copy of the file beside it, in the place of an older one. */
+static nt_status set_aside(const char *path, int fd)
+{
+    char aside[PATH_MAX], bytes[65536];
+    NT_CHECK(snprintf(aside, sizeof aside, "%s.old", path) < (int)sizeof aside, NT_ERR_CREATE,
+             "the path of the run folder is too long");
+    (void)unlink(aside);
+    int out = open(aside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+    bool good = out >= 0;
+    ssize_t n = 1;
+    for (off_t at = 0; good && n > 0; at += n) {
+        n = pread(fd, bytes, sizeof bytes, at);
+        good = n >= 0 && nt_file_write(out, bytes, (size_t)n);
+    }
+    int error = errno;
+    if (out >= 0) close(out);
+    NT_CHECK(good, NT_ERR_CREATE, "cannot write '%s': %s", aside, strerror(error));
+    nt_warn(
+        "'%s' holds lines that no run has written; it is kept as '%s', and lines from there on are left out",
+        path, aside);
     return NT_OK;
 }
 
@@ -77,7 +105,9 @@ static nt_status cut_after(const char *path, int64_t step)
         NT_FAIL(NT_ERR_CREATE, "cannot use '%s': %s", path, regular ? strerror(error) : "not a regular file");
     }
     off_t kept;
-    nt_status status = kept_bytes(file, step, &kept);
+    bool strange;
+    nt_status status = kept_bytes(file, step, &kept, &strange);
+    if (status == NT_OK && strange) status = set_aside(path, fd);
     bool cut = status == NT_OK && ftruncate(fd, kept) == 0;
     int error = errno;
     fclose(file);

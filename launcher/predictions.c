@@ -17,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define MAX_CSV_COLUMNS 100000
@@ -179,25 +178,24 @@ static nt_status csv_finish(nt_predictions *p)
 
 static const format formats[] = {
     {".csv", csv_open, csv_put, csv_finish, csv_close},
-    {NULL, h5_open, h5_put, h5_finish, h5_close},
+    {".h5", h5_open, h5_put, h5_finish, h5_close},
+    {".hdf5", h5_open, h5_put, h5_finish, h5_close},
 };
 
-static const format *format_of(const char *path)
+static nt_status find_format(const char *path, const format **out)
 {
-    const format *f = formats;
-    for (size_t n = strlen(path); f->suffix; f++) {
-        size_t end = strlen(f->suffix);
-        if (n > end && strcmp(path + n - end, f->suffix) == 0) break;
+    const size_t n = strlen(path);
+    for (int i = 0; i < NT_N_ELEMS(formats); i++) {
+        size_t end = strlen(formats[i].suffix);
+        *out = &formats[i];
+        if (n > end && strcmp(path + n - end, formats[i].suffix) == 0) return NT_OK;
     }
-    return f;
+    NT_FAIL(NT_ERR_USAGE, "'%s': the output must end in .h5, .hdf5 or .csv", path);
 }
 
 static nt_status name_files(nt_predictions *p, const char *path, bool force)
 {
-    struct stat info;
-    NT_CHECK(force || lstat(path, &info) != 0, NT_ERR_CREATE, "'%s' exists already; --force replaces it",
-             path);
-    NT_TRY(nt_file_check_output(path, p->form.input));
+    NT_TRY(nt_file_check_output(path, p->form.input, force));
     NT_CHECK(snprintf(p->temporary, sizeof p->temporary, "%s.tmp%ld", path, (long)getpid()) < PATH_MAX,
              NT_ERR_CREATE, "the path of the output is too long");
     snprintf(p->path, sizeof p->path, "%s", path);
@@ -210,9 +208,9 @@ nt_status nt_predictions_open(nt_predictions **out, const char *path, bool force
     *out = NULL;
     nt_predictions *p = calloc(1, sizeof *p);
     NT_CHECK_ALLOC(p, sizeof *p);
-    p->format = format_of(path);
     p->form = *form;
-    nt_status status = name_files(p, path, force);
+    nt_status status = find_format(path, &p->format);
+    if (status == NT_OK) status = name_files(p, path, force);
     if (status == NT_OK) status = p->format->open(p);
     if (status != NT_OK) {
         nt_predictions_discard(p);

@@ -173,23 +173,22 @@ static nt_status read_text(const char *path, size_t cap, char **text)
     return NT_OK;
 }
 
-/* What follows "config <hash of this configuration>", NULL if that is not how the text begins. */
-static const char *choices_in(const nt_session *session, const char *text)
+/* *choices: what follows "config <hash>", NULL if that is the hash of another configuration. */
+static nt_status find_choices(const nt_session *session, const char *path, const char *text,
+                              const char **choices)
 {
     unsigned long long hash;
     int head = 0;
-    bool ours = sscanf(text, "config %llx%n", &hash, &head) == 1 && text[head] == '\n' &&
-                hash == nt_config_hash(session->config);
-    return ours ? text + head + 1 : NULL;
-}
-
-static nt_status check_tuning(const char *choices)
-{
     nt_tuning *tuning;
+    NT_CHECK(sscanf(text, "config %16llx%n", &hash, &head) == 1 && text[head] == '\n', NT_ERR_DATA,
+             "'%s' does not begin with 'config' and a number", path);
+    if (hash != nt_config_hash(session->config)) return NT_OK;
     NT_TRY(nt_tuning_create(&tuning, false));
-    nt_status status = nt_tuning_parse(tuning, choices);
+    nt_status status = nt_tuning_parse(tuning, text + head + 1);
     nt_tuning_destroy(tuning);
-    return status;
+    if (status != NT_OK) return nt_error_prefix(status, "'%s': ", path);
+    *choices = text + head + 1;
+    return NT_OK;
 }
 
 /* What an earlier start of the same configuration chose; *text stays NULL if there was none. A file that
@@ -203,12 +202,10 @@ static nt_status read_tuning(const nt_session *session, char **text)
         access(path, F_OK) != 0)
         return NT_OK;
     nt_status status = read_text(path, MAX_TUNING_BYTES, &all);
-    if (status == NT_OK) choices = choices_in(session, all);
-    if (choices) status = check_tuning(choices);
+    if (status == NT_OK) status = find_choices(session, path, all, &choices);
     if (status != NT_OK) {
-        nt_warn("%s ('%s'): the algorithms are chosen anew", nt_error_last()->message, path);
+        nt_warn("%s: the algorithms are chosen anew", nt_error_last()->message);
         nt_error_clear();
-        choices = NULL;
     }
     *text = choices ? strdup(choices) : NULL;
     free(all);

@@ -16,7 +16,7 @@
 
 nt_status nt_session_agree(nt_session *session, nt_status mine)
 {
-    if (mine == NT_ERR_CONFIG && session->config) mine = nt_config_place_error(session->config, mine);
+    if (mine != NT_OK && session->config) mine = nt_config_place_error(session->config, mine);
     nt_phase_wait("agreement");
     nt_status status = nt_comm_agree(session->comm, mine);
     if (status != NT_OK) session->agreed = true;

@@ -333,6 +333,28 @@ static void fault_54_external_link(void **state)
     nt_h5_close(open);
 }
 
+/* A type message of a version that this library does not know: what a newer one writes looks like that. */
+static void written_by_a_newer_library(void **state)
+{
+    (void)state;
+    static const unsigned char byte_type[] = {0x10, 0, 0, 0, 1, 0, 0, 0, 0, 0, 8, 0};
+    const uint8_t values[4] = {1, 2, 3, 4};
+    const hsize_t n = 4;
+    hid_t file = H5Fcreate(in_dir("newer.h5"), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    hid_t space = H5Screate_simple(1, &n, NULL);
+    hid_t set = H5Dcreate2(file, "x", H5T_STD_U8LE, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    assert_true(H5Dwrite(set, H5T_NATIVE_UINT8, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0);
+    H5Dclose(set), H5Sclose(space), H5Fclose(file);
+    size_t n_bytes;
+    unsigned char *bytes = read_whole(in_dir("newer.h5"), &n_bytes);
+    unsigned char *at = memmem(bytes, n_bytes, byte_type, sizeof byte_type);
+    assert_non_null(at);
+    *at = 0x90; /* version 9 */
+    write_whole(in_dir("newer.h5"), bytes, n_bytes);
+    free(bytes);
+    assert_fails(read_all(in_dir("newer.h5"), "x"), NT_ERR_DATA, "newer.h5", "'x'", "newer HDF5", "h5repack");
+}
+
 static void fault_55_soft_links(void **state)
 {
     (void)state;
@@ -350,7 +372,8 @@ static void fault_55_soft_links(void **state)
     assert_ok(read_all(path, "good"));
     assert_ok(read_all(path, "twice"));
     assert_ok(read_all(path, "/group/up/group/up/twice"));
-    assert_fails(read_all(path, "dangling"), NT_ERR_DATA, "soft.h5", "no dataset 'dangling'");
+    assert_fails(read_all(path, "dangling"), NT_ERR_DATA, "soft.h5", "no dataset 'dangling'",
+                 "leads nowhere");
     assert_fails(read_all(path, "dots"), NT_ERR_DATA, "no dataset 'dots'"); /* HDF5 knows no ".." */
     assert_fails(read_all(path, "ping"), NT_ERR_DATA, "'ping'", "more than 16 soft links");
     assert_fails(read_all(path, "growing"), NT_ERR_DATA, "'growing'", "more than 16 soft links");
@@ -706,6 +729,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(fault_53_chunks_that_inflate_to_another_size),
         cmocka_unit_test(fault_53_chunks_over_the_cap),
         cmocka_unit_test(fault_54_external_link),
+        cmocka_unit_test(written_by_a_newer_library),
         cmocka_unit_test(fault_55_soft_links),
         cmocka_unit_test(fault_56_external_storage),
         cmocka_unit_test(fault_57_virtual_dataset),

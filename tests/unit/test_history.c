@@ -73,7 +73,7 @@ static void lines_that_are_no_rows(void **state)
     write_text("metrics.csv",
                "step,epoch,split,loss,accuracy,lr,grad_norm,samples_per_s\r\n"
                "1,1,train,nan,inf,0.1,,\r\n\n2,1\n9999999999999999999999,1,train,1,,,,\n"
-               "3,1,a split whose name is far too long,1,,,,\n4,1,train,1,,,,,\n5,1,valid,0.5,,,,");
+               "3,1,a split whose name is far too long,1,,,,\n4,1,train,1,,,,,,\n5,1,valid,0.5,,,,");
     assert_ok(nt_history_load(&history, in_dir("")));
     assert_int_equal(history.n_rows, 2);
     assert_int_equal(history.n_bad_lines, 5);

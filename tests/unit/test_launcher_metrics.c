@@ -118,10 +118,31 @@ static void fresh_run_begins_empty(void **state)
     assert_null(strstr(content("metrics.jsonl"), "\"step\": 9"));
 }
 
+/* A spreadsheet ends lines in its own way: what it has made of the file is not thrown away. */
+static void edited_files_are_kept(void **state)
+{
+    (void)state;
+    static char before[8192];
+    write_rows(0, 1, 3);
+    FILE *file = fopen(in_dir("metrics.csv"), "a");
+    fputs("4;1;train;0,25\r\n", file);
+    fclose(file);
+    strcpy(before, content("metrics.csv"));
+    int warnings = nt_log_warnings();
+    write_rows(3, 4, 4);
+    assert_int_equal(nt_log_warnings(), warnings + 1);
+    assert_string_equal(content("metrics.csv.old"), before);
+    assert_null(strstr(content("metrics.csv"), ";"));
+    assert_non_null(strstr(content("metrics.csv"), "\n4,1,train,0.25"));
+    assert_int_not_equal(access(in_dir("metrics.jsonl.old"), F_OK), 0);
+}
+
 static void links_and_folders_are_refused(void **state)
 {
     (void)state;
     nt_metrics *metrics;
+    assert_int_equal(mkfifo(in_dir("train.log"), 0600), 0);
+    assert_int_equal(nt_log_open_file(in_dir("train.log")), NT_ERR_CREATE);
     assert_int_equal(symlink("/dev/null", in_dir("metrics.jsonl")), 0);
     assert_int_equal(nt_metrics_open(&metrics, test_dir, 0, false), NT_ERR_CREATE);
     unlink(in_dir("metrics.jsonl"));
@@ -155,6 +176,7 @@ int main(void)
                                         remove_test_dir),
         cmocka_unit_test_setup_teardown(torn_last_line_is_cut, make_test_dir, remove_test_dir),
         cmocka_unit_test_setup_teardown(fresh_run_begins_empty, make_test_dir, remove_test_dir),
+        cmocka_unit_test_setup_teardown(edited_files_are_kept, make_test_dir, remove_test_dir),
         cmocka_unit_test_setup_teardown(links_and_folders_are_refused, make_test_dir, remove_test_dir),
         cmocka_unit_test_setup_teardown(fault_89_full_disk_costs_rows_only, make_test_dir, remove_test_dir),
     };

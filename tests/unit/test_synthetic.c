@@ -1,5 +1,6 @@
 /* Synthetic data: the same numbers whether kept or made when read, splits that differ, classes that can be
  * told apart. */
+#include "core/log.h"
 #include "datasets/dataset.h"
 
 #include <setjmp.h>
@@ -152,6 +153,13 @@ static void described_and_normalised(void **state)
     options = options_of(six, 6);
     assert_int_equal(nt_dataset_open(&ds, &options, NT_SPLIT_TRAIN, 1), NT_ERR_CONFIG);
     assert_null(ds);
+    int warnings = nt_log_warnings();
+    options = options_of(image, 3);
+    options.resize[0] = options.resize[1] = 4; /* means nothing here, and that is said */
+    nt_dataset_close(must_open(&options, NT_SPLIT_TRAIN, 1));
+    assert_int_equal(nt_log_warnings(), warnings + 1);
+    options.file.n = 2;
+    assert_int_equal(nt_dataset_open(&ds, &options, NT_SPLIT_TRAIN, 1), NT_ERR_CONFIG);
 }
 
 int main(void)
