@@ -16,6 +16,8 @@ expect 2 nntrain cfg.ini ''
 expect 2 nntrain train
 expect 2 nntrain tran cfg.ini
 says "did you mean 'train'"
+expect 2 nntrain inspcet rows.h5
+says "did you mean 'inspect'"
 expect 2 nntrain cfg.ini --jason
 says 'jason'
 does_not_say 'did you mean'
@@ -29,12 +31,20 @@ expect 2 nntrain bench cfg.ini --steps
 expect 2 nntrain bench cfg.ini --steps=many
 expect 2 nntrain bench cfg.ini --steps=-1
 expect 2 nntrain cfg.ini another.ini
+for words in 'train a' 'check a' 'bench a' 'eval a b' 'predict a b c' 'inspect a' 'export a b' 'report a' 'help a'; do
+    # shellcheck disable=SC2086
+    expect 2 nntrain $words more
+    says usage
+done
 expect 2 nntrain help nothing
 expect 78 nntrain cfg.ini optimizer.lrr=0.1
 says "did you mean.*lr"
 expect 78 nntrain cfg.ini optimizr.lr=0.1
 expect 78 nntrain cfg.ini run.epochs=1e3
 expect 66 nntrain missing.ini
+sed '/^\[layer/,/^\[opt/{/^\[opt/!d}' cfg.ini >none.ini
+expect 78 nntrain check none.ini
+says '^nntrain: there are no layers: write'
 expect 2 ranks 2 cfg.ini --jason
 says_once 'nntrain: .*jason'
 expect 78 ranks 2 cfg.ini optimizer.lrr=0.1

@@ -59,6 +59,14 @@ printf '[data]\nfile = <script>alert("1")</script>.h5\n[layer fc]\ntype = linear
 expect 0 nntrain report v
 holds v/report.html 'Predicted against true'
 holds v/report.html 'The samples furthest off'
+holds v/report.html '#[0-9]+: [-0-9.e]+ for [-0-9.e]+; error'
+
+# of many values the first four
+sed 's/$/,1,2,3,4/' rows.csv >six.csv
+expect 0 nntrain import csv six.csv six.h5 --targets 5 --test-rows 16
+expect 0 nntrain v.ini data.file=six.h5 layer.fc.units=5 run.output=six
+expect 0 nntrain report six
+holds six/report.html '#[0-9]+: ([-0-9.e]+ for [-0-9.e]+, ){3}[-0-9.e]+ for [-0-9.e]+; error'
 expect 0 nntrain report gone
 says 'curves only'
 lacks gone/report.html '<script'

@@ -6,6 +6,7 @@
  * the same argument gives 1e-14; 1e-12 leaves room and still excludes every formula that is only nearly
  * right. */
 #include "dist/shard.h"
+#include "launcher/replicas.h"
 #include "parallel.h"
 #include "toy.h"
 
@@ -753,6 +754,37 @@ static void fault_93_only_sums_are_blamed(nt_comm *comm)
     toy_destroy(&job);
 }
 
+/* A bit of the last element, of each slot, of the weights and of each part of the optimizer's state, on the
+ * last rank: all ranks name it. */
+static void fault_95_every_slot_is_compared(nt_comm *comm)
+{
+    static const char *const arrays[] = {"", "optimizer state 0 of ", "optimizer state 1 of "};
+    toy_options options = {.backend = "cpu", .optimizer = "type = adam\n", .pieces = 1, .nan_sample = -1};
+    nt_replicas *replicas;
+    char words[256];
+    EXPECT_OK(comm, toy_create(&job, comm, &options));
+    EXPECT_OK(comm, nt_replicas_create(&replicas, job.net, comm, 2));
+    EXPECT_OK(comm, nt_replicas_check(replicas));
+    const int last = comm->size - 1;
+    for (int array = 0; array < 3; array++)
+        for (int s = 0; s < nt_net_n_slots(job.net); s++) {
+            const nt_slot *slot = nt_net_get_slot(job.net, s);
+            float *base = array == 0 ? nt_net_params(job.net) : nt_net_state(job.net, array - 1);
+            unsigned char *bits = (unsigned char *)&base[slot->offset + slot->n_elems - 1];
+            *bits ^= comm->rank == last;
+            nt_status status = nt_replicas_check(replicas);
+            EXPECT(comm, status == (comm->size > 1 ? NT_ERR_DIVERGED : NT_OK), "%s%s: status %d",
+                   arrays[array], slot->name, status);
+            snprintf(words, sizeof words, "differ: %s%s of rank %d ", arrays[array], slot->name, last);
+            EXPECT(comm, comm->size == 1 || strstr(nt_error_last()->message, words), "'%s' instead of '%s'",
+                   nt_error_last()->message, words);
+            nt_error_clear();
+            *bits ^= comm->rank == last;
+        }
+    nt_replicas_destroy(replicas);
+    toy_destroy(&job);
+}
+
 int main(void)
 {
     static const parallel_test tests[] = {
@@ -768,6 +800,7 @@ int main(void)
         {"shards_scatter_and_gather", test_shards_scatter_and_gather},
         {"fault_93_nan_in_one_shard", fault_93_nan_in_one_shard},
         {"fault_93_only_sums_are_blamed", fault_93_only_sums_are_blamed},
+        {"fault_95_every_slot_is_compared", fault_95_every_slot_is_compared},
         {"batchnorm_replicas_stay_equal", test_batchnorm_replicas_stay_equal},
         {"fault_96_two_runs_end_with_the_same_bits", fault_96_two_runs_end_with_the_same_bits},
         {"buckets_tile_the_arena", test_buckets_tile_the_arena},

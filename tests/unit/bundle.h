@@ -131,6 +131,9 @@ static inline int check_found(const char *dir, int seed, int or_seed)
     int step = (int)meta.position.step;
     nt_checkpoint_meta_free(&meta);
     assert_true(step == seed || step == or_seed);
+    char name[64];
+    snprintf(name, sizeof name, "/step_%08d.h5", step);
+    assert_non_null(strstr(path, name)); /* and nothing that only leads there */
     check_bundle(step, path);
     return step;
 }

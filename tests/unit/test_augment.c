@@ -233,6 +233,50 @@ static void flips_have_their_rates(void **state)
 }
 
 /* Every window as often, and nothing else. */
+/* The crop is all there is, so what lies around the picture is what the mode says, on each side. */
+static void paddings(void **state)
+{
+    (void)state;
+    enum { H = 4, W = 5, PAD = 3 };
+    static const char *const modes[] = {"zeros", "edge", "reflect"};
+    uint8_t src[H * W], dst[(H + 2 * PAD) * (W + 2 * PAD)];
+    for (int i = 0; i < H * W; i++)
+        src[i] = (uint8_t)(i + 1);
+    for (int m = 0; m < 3; m++) {
+        char lines[80];
+        snprintf(lines, sizeof lines, "crop = 10, 11\npadding = 3\npadding_mode = %s\n", modes[m]);
+        bench b = set_up(lines, image_spec(NT_U8, 1, H, W), true);
+        nt_augmenter_run(b.augmenter, 1, 1, dst, src);
+        for (int y = -PAD; y < H + PAD; y++)
+            for (int x = -PAD; x < W + PAD; x++) {
+                bool inside = y >= 0 && x >= 0 && y < H && x < W;
+                int at[2] = {y, x}, last[2] = {H - 1, W - 1};
+                for (int k = 0; k < 2; k++) {
+                    if (at[k] < 0) at[k] = m == 1 ? 0 : -at[k];
+                    if (at[k] > last[k]) at[k] = m == 1 ? last[k] : 2 * last[k] - at[k];
+                }
+                int want = inside || m > 0 ? src[at[0] * W + at[1]] : 0;
+                assert_int_equal(dst[(y + PAD) * (W + 2 * PAD) + x + PAD], want);
+            }
+        tear_down(&b);
+    }
+}
+
+/* A target that is a value is mixed as its sample is: lambda of its own. */
+static void values_are_mixed_like_samples(void **state)
+{
+    (void)state;
+    const nt_mix mix = {.kind = NT_MIX_UP, .lambda = 0.25};
+    const nt_mix_form form = {.dtype = NT_F32, .channels = 1, .height = 1, .width = 2, .n_values = 2};
+    const float before[] = {1, 2, 10, 20, 5, 6, 7, 8}, want[] = {4, 5, 7.75f, 11, 5, 6, 7, 8};
+    float x[8], value[8];
+    memcpy(x, before, sizeof x), memcpy(value, before, sizeof value);
+    nt_mix_samples(&mix, &form, x, (const int64_t[]){2, 3}, 2);
+    nt_mix_values(&mix, &form, value, (const int64_t[]){2, 3}, 2);
+    assert_memory_equal(x, want, sizeof want);
+    assert_memory_equal(value, want, sizeof want);
+}
+
 static void crops_are_uniform(void **state)
 {
     (void)state;
@@ -385,6 +429,29 @@ static void colours_come_before_cutout(void **state)
         n_changed += dst[(top > SIDE_ - 1 - bottom ? 4 : SIDE_ - 5) * SIDE_ + SIDE_ / 2] != 100;
     }
     assert_true(n_changed > 100);
+    tear_down(&b);
+}
+
+/* A strength above 1 makes factors of [0, 1 + strength], none below 0: of a uniform factor in [0, 4] one in
+ * 200 leaves less than 1 of 50, and its mean is 2. Five deviations of 2000 draws are 0.13 of it, and 16 of
+ * those 10. */
+static void strong_colours_stay_above_zero(void **state)
+{
+    (void)state;
+    enum { RUNS = 2000 };
+    uint8_t src[1] = {50}, dst[1];
+    nt_sample_spec spec = image_spec(NT_U8, 1, 1, 1);
+    bench b = set_up("brightness = 3\n", spec, true);
+    int n_black = 0;
+    double sum = 0;
+    for (int64_t i = 0; i < RUNS; i++) {
+        nt_augmenter_run(b.augmenter, 5, i, dst, src);
+        n_black += dst[0] == 0;
+        sum += dst[0] / 50.0;
+        assert_true(dst[0] <= 200);
+    }
+    assert_true(n_black <= 26);
+    assert_true(fabs(sum / RUNS - 2) < 0.13);
     tear_down(&b);
 }
 
@@ -568,6 +635,36 @@ static void check_refused(const char *lines, nt_sample_spec spec, const char *a,
     if (config) nt_config_destroy(config);
 }
 
+/* What is just possible is no mistake. */
+static void limits_are_taken(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {
+        "crop = 12, 14\npadding = 2",
+        "crop = 8\npadding = 7\npadding_mode = reflect",
+        "resized_crop = 6\neval_resize = 6",
+        "resized_crop = 4\nresized_crop_scale = 1, 1",
+        "resized_crop = 4\nresized_crop_ratio = 2, 2",
+        "hflip = 1\nvflip = 0",
+        "rotation = 180",
+        "hue = 0.5\nsaturation = 100",
+        "randaugment = 32\nrandaugment_magnitude = 30",
+        "cutout = 8",
+        "threads = 64\nhflip = 0.5",
+    };
+    const nt_sample_spec image = image_spec(NT_U8, 3, 8, 10);
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        char text[512];
+        nt_config *config;
+        nt_augment *augment;
+        int n = snprintf(text, sizeof text, "[augment]\n%s\n", lines[i]);
+        assert_ok(nt_config_parse(&config, "cfg.ini", text, (size_t)n, NULL, 0, sections));
+        assert_ok(nt_augment_create(&augment, config, &image, 1));
+        nt_augment_destroy(augment);
+        nt_config_destroy(config);
+    }
+}
+
 static void mistakes_are_named(void **state)
 {
     (void)state;
@@ -680,6 +777,10 @@ int main(void)
         cmocka_unit_test(evaluation_resizes_as_torchvision),
         cmocka_unit_test(fault_49_label_out_of_range_with_mixing),
         cmocka_unit_test(fault_50_nan_pixel_with_augmentation),
+        cmocka_unit_test(limits_are_taken),
+        cmocka_unit_test(strong_colours_stay_above_zero),
+        cmocka_unit_test(paddings),
+        cmocka_unit_test(values_are_mixed_like_samples),
         cmocka_unit_test(mistakes_are_named),
         cmocka_unit_test(nothing_is_nothing),
     };

@@ -6,6 +6,7 @@
  * k-th call; each such test first counts the calls, so that it cannot pass by not being met. */
 #include "bundle.h"
 
+#include "core/file.h"
 #include "core/log.h"
 
 #include <dirent.h>
@@ -169,6 +170,43 @@ static void fail_each(call which, int error)
         check_recovered(dir);
     }
     assert_int_equal(count_open_files(), open_files); /* HDF5 holds on to nothing */
+}
+
+static nt_status write_new_text(void *arg, int fd, const char *path)
+{
+    NT_CHECK(nt_file_write(fd, arg, strlen(arg)), NT_ERR_IO, "cannot write '%s': %s", path, strerror(errno));
+    return NT_OK;
+}
+
+/* Files that are replaced as a whole, like exports and reports, are the old one or the new one, whatever
+ * fails. */
+static void fault_03_replaced_files(void **state)
+{
+    (void)state;
+    static const call calls[] = {WRITE, FSYNC, RENAME};
+    char text[] = "new";
+    size_t n_bytes;
+    const char *dir = in_dir("replaced"), *path = file_in(in_dir("replaced"), "file");
+    assert_int_equal(mkdir(dir, 0700), 0);
+    write_whole(path, "old", 3);
+    for (int i = 0; i <= 3; i++) {
+        memset(&plan, 0, sizeof plan);
+        plan.call = i < 3 ? calls[i] : N_CALLS, plan.at = 1, plan.error = ENOSPC;
+        plan.counting = true;
+        nt_status status = nt_file_replace(path, write_new_text, text);
+        plan.counting = false;
+        if (i < 3)
+            assert_fails(status, NT_ERR_IO, path, strerror(ENOSPC));
+        else
+            assert_ok(status);
+        unsigned char *bytes = read_whole(path, &n_bytes);
+        assert_true(n_bytes == 3 && memcmp(bytes, i < 3 ? "old" : "new", 3) == 0);
+        free(bytes);
+        assert_int_equal(unlink(path), 0);
+        assert_int_equal(rmdir(dir), 0); /* nothing else was left in it */
+        assert_int_equal(mkdir(dir, 0700), 0);
+        write_whole(path, "old", 3);
+    }
 }
 
 /* --- death --- */
@@ -552,6 +590,7 @@ int main(int argc, char **argv)
         return nt_checkpoint_save_arrays(&b.arrays, &b.meta, argv[2]);
     }
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fault_03_replaced_files),
         cmocka_unit_test(fault_01_killed_at_each_step_of_the_writer),
         cmocka_unit_test(fault_01_errors_at_each_step_of_the_writer),
         cmocka_unit_test(fault_01_killed_at_each_system_call),

@@ -220,6 +220,11 @@ static void several_files_are_one_set(void **state)
         nt_dataset_describe(ds, text, sizeof text);
         assert_non_null(strstr(text, "part0.h5:/data and 2 more files, 23 samples"));
         nt_dataset_close(ds);
+        options.file.n = 2;
+        ds = must_open(&options, NT_SPLIT_TRAIN);
+        nt_dataset_describe(ds, text, sizeof text);
+        assert_non_null(strstr(text, "part0.h5:/data and 1 more file, 10 samples"));
+        nt_dataset_close(ds);
     }
 }
 

@@ -4,11 +4,12 @@
  * The oracle is two-pass arithmetic on the array that the file was written from. */
 #include "dataset_helpers.h"
 
+#include "core/log.h"
 #include "datasets/features.h"
 
 #include <math.h>
 
-enum { N = 700, F = 5, HOT = 2, KINDS = 4 }; /* column 2 holds classes, column 3 is constant */
+enum { N = 700, F = 6, HOT = 2, KINDS = 4 }; /* column 2 holds classes, column 3 is constant */
 
 static float data[N * F];
 static int labels[N];
@@ -23,6 +24,7 @@ static int setup(void **state)
         row[HOT] = (float)kinds[i % KINDS];
         row[3] = -4.25f;
         row[4] = i == 5 ? 1e30f : (float)i;
+        row[5] = (float)(-2 - i); /* 0 is beyond its largest, as it is below the least of column 0 */
         labels[i] = i % 2;
     }
     return make_test_dir(state);
@@ -207,10 +209,14 @@ static void what_was_not_there_to_train_on(void **state)
     nt_dataset *ds = must_open(&options, NT_SPLIT_TRAIN);
     assert_ok(nt_dataset_set_features(ds, features));
     float x[2 * (F - 1 + KINDS)];
+    int before = nt_log_warnings();
+    assert_ok(nt_dataset_read(ds, (const int64_t[]){4, 3}, 1, x, NULL));
+    assert_int_equal(nt_log_warnings(), before + 1);
     assert_ok(nt_dataset_read(ds, (const int64_t[]){3, 4}, 2, x, NULL));
+    assert_int_equal(nt_log_warnings(), before + 1); /* said once */
     for (int k = 0; k < KINDS; k++)
         assert_true(x[HOT + k] == 0 && x[F - 1 + KINDS + HOT + k] == 0);
-    assert_int_equal(ds->n_unknown, 2);
+    assert_int_equal(ds->n_unknown, 3);
     assert_fails(nt_dataset_read(ds, (const int64_t[]){6}, 1, x, NULL), NT_ERR_DATA, "other.h5", "column 1",
                  "3e+38");
     nt_dataset_close(ds);
@@ -220,7 +226,7 @@ static void what_was_not_there_to_train_on(void **state)
     end_file(file);
     options = options_for(in_dir("narrow.h5"));
     ds = must_open(&options, NT_SPLIT_TRAIN);
-    assert_fails(nt_dataset_set_features(ds, features), NT_ERR_DATA, "narrow.h5", "2 columns", "for 5");
+    assert_fails(nt_dataset_set_features(ds, features), NT_ERR_DATA, "narrow.h5", "2 columns", "for 6");
     nt_dataset_close(ds);
     nt_features_destroy(features);
 }
@@ -238,7 +244,7 @@ static void what_cannot_be_fitted(void **state)
                  "sample 1, column 1: ", "no integer");
     nt_dataset_close(ds);
     column[0] = F;
-    assert_open_fails(&options, NT_SPLIT_TRAIN, NT_ERR_CONFIG, "data.one_hot names column 5", "0 to 4");
+    assert_open_fails(&options, NT_SPLIT_TRAIN, NT_ERR_CONFIG, "data.one_hot names column 6", "0 to 5");
     column[0] = HOT;
     options.scale = 2;
     assert_open_fails(&options, NT_SPLIT_TRAIN, NT_ERR_CONFIG, "data.one_hot and data.scale exclude");

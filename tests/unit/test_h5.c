@@ -205,6 +205,35 @@ static void float32_keeps_its_bits(void **state)
     }
 }
 
+/* The first and the last value of each wanted type, from integers and, where a double has them, from floats.
+ */
+static void ends_of_ranges_are_values(void **state)
+{
+    (void)state;
+    const int64_t whole[] = {0, UINT8_MAX, INT32_MIN, INT32_MAX, INT64_MIN, INT64_MAX};
+    const double real[] = {0, UINT8_MAX, INT32_MIN, INT32_MAX, -0x1p63, 0x1.fffffffffffffp62};
+    for (int floats = 0; floats < 2; floats++) {
+        recipe r = {.n_dims = 1, .dim = {6}, .data = floats ? (const void *)real : whole};
+        r.file_type = floats ? H5T_IEEE_F64LE : H5T_STD_I64BE;
+        r.memory_type = floats ? H5T_NATIVE_DOUBLE : H5T_NATIVE_INT64;
+        cook(in_dir("ends.h5"), "a", &r);
+        nt_h5 *file;
+        nt_h5_set *set = open_set(&file, in_dir("ends.h5"), "a");
+        uint8_t bytes[2];
+        int32_t ints[4];
+        int64_t longs[6];
+        assert_ok(nt_h5_set_read(set, 0, 2, NT_U8, bytes));
+        assert_memory_equal(bytes, ((uint8_t[]){0, UINT8_MAX}), 2);
+        assert_ok(nt_h5_set_read(set, 0, 4, NT_I32, ints));
+        assert_memory_equal(ints, ((int32_t[]){0, UINT8_MAX, INT32_MIN, INT32_MAX}), 16);
+        assert_ok(nt_h5_set_read(set, 0, 6, NT_I64, longs));
+        assert_memory_equal(longs, whole, 40);
+        assert_true(longs[5] == (floats ? (int64_t)0x1.fffffffffffffp62 : INT64_MAX));
+        nt_h5_set_close(set);
+        nt_h5_close(file);
+    }
+}
+
 static void check_refused(hid_t type, const void *data, nt_dtype to, const char *word)
 {
     recipe r = {.file_type = type, .memory_type = type, .n_dims = 2, .dim = {3, 2}, .data = data};
@@ -427,6 +456,7 @@ int main(void)
         cmocka_unit_test(file_offset_is_where_the_bytes_lie),
         cmocka_unit_test(every_conversion_gives_the_value),
         cmocka_unit_test(float32_keeps_its_bits),
+        cmocka_unit_test(ends_of_ranges_are_values),
         cmocka_unit_test(fault_49_values_that_do_not_fit_name_their_row),
         cmocka_unit_test(what_we_write_hdf5_reads),
         cmocka_unit_test(files_are_a_function_of_their_content),

@@ -149,9 +149,19 @@ static void fault_45_wrong_type(void **state)
     put_set(file, "variable", variable, 1, (hsize_t[]){4}, chunked(1, (hsize_t[]){4}), true);
     put_set(file, "list", list, 1, (hsize_t[]){4}, chunked(1, (hsize_t[]){4}), true);
     H5Fclose(file);
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+    nt_h5 *h5;
+    assert_ok(nt_h5_open(&h5, in_dir("type.h5")));
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        nt_h5_set *set;
+        float values[64];
         assert_fails(read_all(in_dir("type.h5"), kinds[i].name), NT_ERR_DATA, "type.h5", kinds[i].name,
                      "holds");
+        assert_ok(nt_h5_set_open(&set, h5, kinds[i].name, 1 << 20));
+        assert_fails(nt_h5_set_read_rows(set, (int64_t[]){1, 3}, 2, NT_F32, values), NT_ERR_DATA,
+                     kinds[i].name, "holds");
+        nt_h5_set_close(set);
+    }
+    nt_h5_close(h5);
     assert_fails(read_all(in_dir("type.h5"), "variable"), NT_ERR_DATA, "'variable'", "text");
     assert_fails(read_all(in_dir("type.h5"), "list"), NT_ERR_DATA, "'list'", "holds");
     H5Tclose(text), H5Tclose(variable), H5Tclose(compound), H5Tclose(opaque), H5Tclose(half), H5Tclose(list);

@@ -288,9 +288,32 @@ static void mistakes(void **state)
     expect_error(TRUNK BRANCH "[layer aux]\ntype = head\nweight = 2\n" OUTPUT, "weight|loss_weight");
 }
 
+/* The output is the last layer that nobody reads and that is no head, wherever heads and their branches
+ * stand. */
+static void the_output_is_found(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        MIDDLE, TWO, AT_END,
+        TRUNK OUTPUT "[layer aux.fc]\ntype = linear\nunits = 3\ninput = trunk\n" HEAD HEAD_2};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        const nt_sample_spec spec = spec_of(NT_TARGET_VALUE);
+        nt_config *config;
+        nt_model *model;
+        char text[1024];
+        snprintf(text, sizeof text, "%s%s", texts[i], strstr(texts[i], HUBER) ? "" : HUBER);
+        MUST(nt_config_parse(&config, "heads.ini", text, strlen(text), NULL, 0, sections));
+        MUST(nt_model_create(&model, config, &spec));
+        assert_string_equal(model->layer[model->output].name, "fc");
+        nt_model_destroy(model);
+        nt_config_destroy(config);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_output_is_found),
         cmocka_unit_test(nodes),
         cmocka_unit_test(gradient_is_that_of_the_weighted_sum),
         cmocka_unit_test(training_reports_the_sum_and_evaluation_the_output),

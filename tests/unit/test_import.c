@@ -242,6 +242,13 @@ static void test_csv_mistakes(void **state)
     expect_failure(import_csv("1,2,0\n", (nt_import_args){.shape = nt_shape_of(1, (int64_t)3)}), NT_ERR_USAGE,
                    "--shape 3");
     expect_failure(import_csv("1,nan,0\n", none), NT_ERR_DATA, "'nan' is not a number");
+    enum { LONGEST = 1 << 20 };
+    char *line = malloc(LONGEST + 8);
+    assert_non_null(line);
+    memset(line, '1', LONGEST + 4);
+    strcpy(line + LONGEST + 4, ",0\n");
+    expect_failure(import_csv(line, none), NT_ERR_DATA, "line 1 is longer than 1048576 bytes");
+    free(line);
 }
 
 /* As a spreadsheet or R writes it: a byte order mark, quotes, names of classes. */
@@ -397,6 +404,29 @@ static int remove_folder(void **state)
     return system(command);
 }
 
+/* A part that is announced larger than it turns out to be: for importers that may not lack samples, an error.
+ */
+static void test_fewer_samples_than_announced(void **state)
+{
+    (void)state;
+    char out[256];
+    snprintf(out, sizeof out, "%s", path_of("out.h5"));
+    nt_import_args args = {.out = out, .force = true, .source = "made up"};
+    unlink(out);
+    const nt_import_format format = {.dtype = NT_U8, .shape = nt_shape_of(1, (int64_t)2), .n_classes = 2};
+    for (int n = 1; n <= 3; n++) {
+        nt_import_writer *writer;
+        assert_int_equal(nt_import_open(&writer, &args, &format), NT_OK);
+        assert_int_equal(nt_import_begin(writer, "train", 3), NT_OK);
+        assert_int_equal(nt_import_put(writer, n, (uint8_t[]){1, 2, 3, 4, 5, 6}, (int32_t[]){0, 1, 1}),
+                         NT_OK);
+        if (n < 3)
+            expect_failure(nt_import_finish(writer), NT_ERR_DATA, "samples came of the 3 announced");
+        else
+            assert_int_equal(nt_import_finish(writer), NT_OK);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -412,6 +442,7 @@ int main(void)
         cmocka_unit_test(test_csv_fraction),
         cmocka_unit_test(test_csv_values_beyond_float32),
         cmocka_unit_test(test_existing_output_is_kept),
+        cmocka_unit_test(test_fewer_samples_than_announced),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

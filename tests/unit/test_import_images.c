@@ -345,6 +345,35 @@ static void odd_trees(void **state)
     assert_memory_equal(label, ((int32_t[]){0, 0, 0, 0, 1, 2, 3}), sizeof label[0] * 7);
 }
 
+static void read_pictures(nt_import_args *args, int64_t height, int64_t width, uint8_t *got)
+{
+    nt_h5 *file;
+    nt_h5_set *set;
+    args->size[0] = height, args->size[1] = width;
+    args->crop = args->force = true;
+    assert_ok(import(args));
+    assert_ok(nt_h5_open(&file, args->out));
+    assert_ok(nt_h5_set_open(&set, file, "/train/data", 1 << 24));
+    assert_ok(nt_h5_set_read(set, 0, 1, NT_U8, got));
+    nt_h5_set_close(set);
+    nt_h5_close(file);
+}
+
+/* Of pictures of 24x40, as large as one side allows: nothing is resized, the rest is cut off on both sides
+ * alike. */
+static void check_middle(int height, int width, int top, int left)
+{
+    static uint8_t whole[3 * 24 * 40], got[3 * 24 * 40];
+    nt_import_args args = base_args();
+    read_pictures(&args, 24, 40, whole);
+    read_pictures(&args, height, width, got);
+    for (int c = 0; c < 3; c++)
+        for (int y = 0; y < height; y++)
+            for (int x = 0; x < width; x++)
+                assert_int_equal(got[(c * height + y) * width + x],
+                                 whole[(c * 24 + y + top) * 40 + x + left]);
+}
+
 /* x of the first sample equals Pillow's resize to within the rounding that it does once more. */
 static void sizes(void **state)
 {
@@ -376,6 +405,8 @@ static void sizes(void **state)
         for (int i = 0; i < 15 * 17; i++)
             assert_in_range(got[c * 15 * 17 + i] - want[3 * i + c] + 1, 0, 2);
     free(want);
+    check_middle(24, 24, 0, 8);
+    check_middle(12, 40, 6, 0);
     args.crop = true;
     assert_ok(import(&args));
     args.size[0] = args.size[1] = 0;

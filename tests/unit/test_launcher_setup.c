@@ -156,6 +156,8 @@ static void fault_76_names_are_safe(void **state)
         assert_int_equal(name_of("x.ini", bad[i], name), NT_ERR_CONFIG);
     assert_int_equal(name_of("x.ini", "run.name=ok_1.2-3", name), NT_OK);
     assert_string_equal(name, "ok_1.2-3");
+    assert_int_equal(name_of("x.ini", "run.name=mine.ini", name), NT_OK);
+    assert_string_equal(name, "mine.ini"); /* as it was given */
 }
 
 static void names_come_from_the_config_file(void **state)

@@ -155,6 +155,7 @@ static const struct {
     {&sequence, "type = linear\nunit = 3\naxis = last", "unit|units"},
     {&vector, "type = conv_transpose2d\nfilters = 2\nkernel = 2", "channels x height x width|4"},
     {&map, "type = conv_transpose2d\nfilters = 2\nkernel = 2\ngroups = 4", "groups = 4|6x9x8|filters = 2"},
+    {&map, "type = conv_transpose2d\nfilters = 3\nkernel = 2\ngroups = 2", "groups = 2|6x9x8|filters = 3"},
     {&map, "type = conv_transpose2d\nfilters = 2\nkernel = 2\npadding = 5", "padding 5|2x2|6x9x8|height|0"},
     {&map, "type = conv_transpose2d\nfilters = 2\nkernel = 2\nstride = 2\noutput_padding = 2",
      "output_padding 2|stride 2"},

@@ -62,7 +62,11 @@ static void splits_and_seeds_differ(void **state)
     int64_t first = 0;
     nt_dataset *one = must_open(&options, NT_SPLIT_TRAIN, 1), *two = must_open(&options, NT_SPLIT_TRAIN, 2),
                *valid = must_open(&options, NT_SPLIT_VALID, 1);
-    assert_int_equal(valid->n_samples, 10);
+    assert_int_equal(valid->n_samples, 10); /* an eighth, rounded up */
+    nt_dataset_close(valid);
+    options.synthetic_samples = 81;
+    valid = must_open(&options, NT_SPLIT_VALID, 1);
+    assert_int_equal(valid->n_samples, 11);
     assert_int_equal(nt_dataset_read(one, &first, 1, a, NULL), NT_OK);
     assert_int_equal(nt_dataset_read(two, &first, 1, b, NULL), NT_OK);
     assert_memory_not_equal(a, b, sizeof a);
@@ -162,12 +166,32 @@ static void described_and_normalised(void **state)
     assert_int_equal(nt_dataset_open(&ds, &options, NT_SPLIT_TRAIN, 1), NT_ERR_CONFIG);
 }
 
+/* Values are weighted sums of both signs, around 0: their weights are. Of 800 of deviation below 1, the mean
+ * is within 0.2, which is more than five deviations. */
+static void values_are_around_zero(void **state)
+{
+    (void)state;
+    nt_data_options options = options_of(image, 3);
+    options.synthetic_samples = 800;
+    options.target = NT_TARGET_VALUE;
+    nt_dataset *ds = must_open(&options, NT_SPLIT_TRAIN, 5);
+    double sum = 0;
+    for (int64_t i = 0; i < ds->n_samples; i++) {
+        uint8_t x[189];
+        float value;
+        assert_int_equal(nt_dataset_read(ds, &i, 1, x, &value), NT_OK);
+        sum += (double)value;
+    }
+    assert_true(sum / 800 > -1 && sum / 800 < 1);
+    nt_dataset_close(ds);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(kept_and_made_are_the_same), cmocka_unit_test(splits_and_seeds_differ),
-        cmocka_unit_test(classes_can_be_learned),     cmocka_unit_test(values_do_not_need_the_sample),
-        cmocka_unit_test(described_and_normalised),
+        cmocka_unit_test(kept_and_made_are_the_same),    cmocka_unit_test(splits_and_seeds_differ),
+        cmocka_unit_test(values_are_around_zero),        cmocka_unit_test(classes_can_be_learned),
+        cmocka_unit_test(values_do_not_need_the_sample), cmocka_unit_test(described_and_normalised),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
