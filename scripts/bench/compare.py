@@ -53,6 +53,7 @@ MODELS = {
     "squeezenet1_1": network("squeezenet1_1", 128, 16, 8),
     "alexnet": network("alexnet", 224, 16, 4),
     "resnet50": network("resnet50", 96, 8, 6),
+    "resnext50_32x4d": network("resnext50_32x4d", 64, 8, 6),
     "vgg11": network("vgg11", 224, 4, 3),
 }
 DEFAULT = "mlp,lenet5,resnet18"

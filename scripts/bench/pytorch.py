@@ -108,6 +108,7 @@ MODELS = {
     "squeezenet1_1": Network(of_torchvision("squeezenet1_1"), (3, 128, 128), 16),
     "alexnet": Network(of_torchvision("alexnet"), (3, 224, 224), 16),
     "resnet50": Network(of_torchvision("resnet50"), (3, 96, 96), 8),
+    "resnext50_32x4d": Network(of_torchvision("resnext50_32x4d"), (3, 64, 64), 8),
     "vgg11": Network(of_torchvision("vgg11"), (3, 224, 224), 4),
 }
 

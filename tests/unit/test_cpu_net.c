@@ -44,6 +44,21 @@ static const char lenet[] =
     "[layer f1]\ntype = linear\nunits = 70\nbatchnorm = yes\nactivation = relu\n"
     "[layer f2]\ntype = linear\nunits = 5\n";
 
+/* Groups of 8 channels come in blocks of 8; what follows works in blocks of 16 all the same. */
+static const char grouped[] =
+    "[layer c1]\ntype = conv2d\nfilters = 32\nkernel = 1\nstride = 2\nactivation = relu6\n"
+    "[layer g]\ntype = conv2d\nfilters = 32\nkernel = 3\npadding = same\ngroups = 4\nbatchnorm = yes\n"
+    "activation = relu6\n"
+    "[layer c2]\ntype = conv2d\nfilters = 32\nkernel = 1\nbatchnorm = yes\n"
+    "[layer sum]\ntype = add\ninput = c2, g\n"
+    "[layer d]\ntype = conv2d\nfilters = 32\nkernel = 5\npadding = same\ngroups = 32\nbias = no\n"
+    "[layer squeeze]\ntype = adaptive_avg_pool\noutput_size = 1\n"
+    "[layer gate]\ntype = conv2d\nfilters = 32\nkernel = 1\nactivation = logistic\n"
+    "[layer gated]\ntype = multiply\ninput = d, gate\n"
+    "[layer depth]\ntype = stochastic_depth\nrate = 0.2\n"
+    "[layer gap]\ntype = global_avg_pool\n"
+    "[layer f]\ntype = linear\nunits = 5\n";
+
 typedef struct run {
     nt_config *config;
     nt_model *model;
@@ -137,7 +152,7 @@ static double slot_difference(run *a, run *b, int slot)
 
 static void against_ref(void **state)
 {
-    static const char *const nets[] = {residual, branches, lenet};
+    static const char *const nets[] = {residual, branches, lenet, grouped};
     (void)state;
     for (size_t i = 0; i < sizeof nets / sizeof nets[0]; i++) {
         run ref, cpu;
@@ -161,7 +176,7 @@ static void against_ref(void **state)
 
 static void bits_do_not_depend_on_memory(void **state)
 {
-    static const char *const nets[] = {residual, branches, lenet};
+    static const char *const nets[] = {residual, branches, lenet, grouped};
     (void)state;
     for (size_t i = 0; i < sizeof nets / sizeof nets[0]; i++)
         for (int threads = 1; threads <= 2; threads++) {
@@ -187,7 +202,7 @@ static void bits_do_not_depend_on_memory(void **state)
 /* A NaN in a parameter reaches the loss through every fused ReLU. */
 static void fault_nan_reaches_the_loss(void **state)
 {
-    static const char *const nets[] = {residual, branches, lenet};
+    static const char *const nets[] = {residual, branches, lenet, grouped};
     (void)state;
     for (size_t i = 0; i < sizeof nets / sizeof nets[0]; i++) {
         run r;

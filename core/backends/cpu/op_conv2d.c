@@ -69,8 +69,9 @@ static bool try_forward(nt_cpu *cpu, const nt_dnnl_conv *d, dnnl_primitive_desc_
     return false;
 }
 
-/* First in blocks of 16 channels, which all kernels and Winograd share, where vectors are as long; then in
- * x's own format; then as oneDNN likes it. */
+/* First in blocks of 16 channels, which all kernels and Winograd share, where vectors are as long: even if x,
+ * out of a convolution of small groups, has narrower ones, in which everything up to the end of the network
+ * would take twice the time. Then in x's own format; then as oneDNN likes it. */
 static nt_status choose_forward(nt_op *op, nt_conv *c, dnnl_primitive_desc_t *out)
 {
     nt_cpu *cpu = nt_cpu_of(op);
@@ -84,6 +85,8 @@ static nt_status choose_forward(nt_op *op, nt_conv *c, dnnl_primitive_desc_t *ou
     if (cpu->blocks_of_16 && y[1] % NT_LANES == 0) {
         NT_TRY(nt_cpu_md(cpu, &d.dst, 4, y, dnnl_nChw16c));
         if (try_forward(cpu, &d, out)) return NT_OK;
+        if (x[1] % NT_LANES == 0) NT_TRY(nt_cpu_md(cpu, &d.src, 4, x, dnnl_nChw16c));
+        if (x[1] % NT_LANES == 0 && try_forward(cpu, &d, out)) return NT_OK;
     }
     d = c->desc;
     if (op->x[0].layout) {
