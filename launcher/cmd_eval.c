@@ -1,5 +1,5 @@
-/* nntrain eval: loss, accuracy with its interval, scores per class, confusion matrix. Every rank its slices.
- */
+/* nntrain eval: loss, perplexity, accuracy with its interval, scores per class, confusion matrix. Every rank
+ * its slices. */
 #include "launcher/command.h"
 #include "launcher/evaluate.h"
 #include "launcher/resume.h"
@@ -150,6 +150,6 @@ static nt_status eval_run(nt_session *session, int argc, char **argv)
 const nt_command nt_cmd_eval = {
     .name = "eval",
     .usage = USAGE,
-    .help = "loss, accuracy with its confidence interval, scores per class, confusion matrix",
+    .help = "loss, perplexity, accuracy with its confidence interval, scores per class, confusion matrix",
     .run = eval_run,
 };

@@ -74,7 +74,8 @@ holds gone/report.html '&#60;script&#62;alert'
 holds gone/report.html 'Nothing was evaluated'
 holds gone/report.html '<polyline'
 
-# torn and foreign lines do not count, and are said
+# rows of an older version, which had no perplexity; torn and foreign lines do not count, and are said
+cut -d, -f1-8 v/metrics.csv >rows && mv rows v/metrics.csv
 printf 'x,y\n3,1,tr' >>v/metrics.csv
 expect 0 nntrain report v
 holds v/report.html '2 lines of the metrics could not be read'
