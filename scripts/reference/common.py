@@ -30,6 +30,20 @@ def philox(counter, key):
     return words
 
 
+def philox_blocks(a, b, c, d, key):
+    """(blocks, 4): the same for many counters at once; each coordinate a number or an array of uint64."""
+    u64 = numpy.uint64
+    mask = u64(0xFFFFFFFF)
+    counter = [numpy.asarray(v, u64) for v in numpy.broadcast_arrays(a, b, c, d)]
+    keys = [key & 0xFFFFFFFF, key >> 32]
+    for _ in range(10):
+        low, high = u64(0xD2511F53) * counter[0], u64(0xCD9E8D57) * counter[2]
+        counter = [(high >> u64(32)) ^ counter[1] ^ u64(keys[0]), high & mask,
+                   (low >> u64(32)) ^ counter[3] ^ u64(keys[1]), low & mask]
+        keys = [(keys[0] + 0x9E3779B9) & 0xFFFFFFFF, (keys[1] + 0xBB67AE85) & 0xFFFFFFFF]
+    return numpy.stack(counter, 1)
+
+
 def keeps(n, n_elems, rate):
     """(n, n_elems): whether element e of sample row i survives dropout, as 0 or 1."""
     out = numpy.zeros((n, n_elems))

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 import torchvision
 
 from . import modules
-from .common import store
+from .common import philox_blocks, store
 
 STEPS = 10
 STREAM_TEST = 5
@@ -31,17 +31,9 @@ def fnv1a(name):
 
 
 def words(name, n):
-    """n random 32-bit words: Philox4x32-10 as in common.philox, many blocks at once."""
-    u64 = numpy.uint64
-    mask, key = u64(0xFFFFFFFF), fnv1a(name)
-    blocks = numpy.arange((n + 3) // 4, dtype=u64)
-    c = [blocks, numpy.zeros_like(blocks), numpy.zeros_like(blocks), numpy.full_like(blocks, STREAM_TEST << 24)]
-    keys = [key & 0xFFFFFFFF, key >> 32]
-    for _ in range(10):
-        low, high = u64(0xD2511F53) * c[0], u64(0xCD9E8D57) * c[2]
-        c = [(high >> u64(32)) ^ c[1] ^ u64(keys[0]), high & mask, (low >> u64(32)) ^ c[3] ^ u64(keys[1]), low & mask]
-        keys = [(keys[0] + 0x9E3779B9) & 0xFFFFFFFF, (keys[1] + 0xBB67AE85) & 0xFFFFFFFF]
-    return numpy.stack(c, 1).reshape(-1)[:n]
+    """n random 32-bit words."""
+    blocks = numpy.arange((n + 3) // 4, dtype=numpy.uint64)
+    return philox_blocks(blocks, 0, 0, STREAM_TEST << 24, fnv1a(name)).reshape(-1)[:n]
 
 
 def uniform(name, shape):
