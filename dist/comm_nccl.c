@@ -274,8 +274,18 @@ static nt_status make_state(nt_comm *comm)
     return NT_OK;
 }
 
+/* What would make sums differ from call to call, unless the user wants it: reductions in the switch (NVLS),
+ * which add in the order in which values arrive, and buffers registered by a captured collective, which make
+ * NCCL cut it otherwise than one that is not: the first step of a run, and of a resumed one, is none. */
+static void want_the_same_sums(void)
+{
+    (void)setenv("NCCL_NVLS_ENABLE", "0", 0);
+    (void)setenv("NCCL_GRAPH_REGISTER", "0", 0);
+}
+
 static nt_status prepare(nt_comm *comm, ncclUniqueId *id)
 {
+    want_the_same_sums();
     NT_TRY(make_state(comm));
     NT_TRY(make_events(comm));
     ncclResult_t code = comm->rank == 0 ? ncclGetUniqueId(id) : ncclSuccess;

@@ -48,6 +48,9 @@ static void test_attach(nt_comm *comm)
     EXPECT_OK(comm, nt_comm_attach(comm, backend));
     const char *expected = comm->size == 1 ? "self" : nt_comm_nccl.missing() ? "staged" : "nccl";
     EXPECT(comm, strcmp(comm->gradient->name, expected) == 0, "the plane is %s", comm->gradient->name);
+    const char *nvls = getenv("NCCL_NVLS_ENABLE"); /* adds in another order every time */
+    EXPECT(comm, strcmp(expected, "nccl") != 0 || (nvls && strcmp(nvls, "0") == 0), "NCCL_NVLS_ENABLE is %s",
+           nvls ? nvls : "not set");
     EXPECT(comm, backend->device_id[0] && backend->device_name[0], "device '%s', '%s'", backend->device_name,
            backend->device_id);
     room.device = make_floats(comm);
