@@ -357,7 +357,8 @@ cudaError_t cudaThreadExchangeStreamCaptureMode(enum cudaStreamCaptureMode *mode
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long flags)
 {
     ENTER();
-    if (!exec || !graph || flags) return fail(cudaErrorInvalidValue);
+    if (!exec || !graph || flags & ~(unsigned long long)cudaGraphInstantiateFlagUseNodePriority)
+        return fail(cudaErrorInvalidValue);
     Held held(lock);
     CUgraphExec_st *made = new CUgraphExec_st();
     made->nodes = graph->nodes;

@@ -2,8 +2,10 @@
  *
  * The first time, work is simply given: libraries set themselves up on first use, which cannot be recorded.
  * The second time it is captured, instantiated and launched, and from then on replayed without the host
- * giving it again. It can be replayed because all that changes from step to step lies in device memory at
- * fixed addresses (stage.c).
+ * giving it again. Work keeps the priority of the stream it was captured in, not that of the stream the graph
+ * is launched into: collectives must not queue behind the blocks of backward, or there is nothing to overlap.
+ * It can be replayed because all that changes from step to step lies in device memory at fixed addresses
+ * (stage.c).
  *
  * What cannot be captured (a communicator that waits, a debugger in between) is no error: it is said once,
  * and everything runs kernel by kernel from then on. */
@@ -67,7 +69,9 @@ static nt_status record(nt_backend *backend, nt_cuda_recording *r, nt_status (*f
     cudaGraph_t graph = NULL;
     nt_status status = capture(backend, &graph, fn, arg);
     if (status == NT_OK)
-        status = nt_cuda_check(backend, cudaGraphInstantiate(&r->exec, graph, 0), "cudaGraphInstantiate");
+        status = nt_cuda_check(backend,
+                               cudaGraphInstantiate(&r->exec, graph, cudaGraphInstantiateFlagUseNodePriority),
+                               "cudaGraphInstantiate");
     if (graph) (void)cudaGraphDestroy(graph);
     if (status != NT_OK) {
         r->exec = NULL;

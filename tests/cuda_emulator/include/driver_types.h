@@ -78,6 +78,8 @@ typedef void (*cudaHostFn_t)(void *user_data);
 #define cudaEventRecordDefault 0x00
 #define cudaEventWaitDefault   0x00
 
+#define cudaGraphInstantiateFlagUseNodePriority 8ULL
+
 #define cudaHostAllocDefault           0x00
 #define cudaHostAllocPortable          0x01
 #define cudaHostAllocMapped            0x02

@@ -80,6 +80,7 @@ static void print_values(void)
     VALUE((size_t)cudaStreamLegacy);
     VALUE(cudaEventBlockingSync);
     VALUE(cudaEventDisableTiming);
+    VALUE(cudaGraphInstantiateFlagUseNodePriority);
     VALUE(cudaEventInterprocess);
     VALUE(cudaHostAllocPortable);
     VALUE(cudaHostAllocMapped);
