@@ -106,6 +106,37 @@ static void conv2d_of_more_than_a_block(void **state)
         check_conv(&large[i], as_it_is);
 }
 
+/* cuBLAS counts rows and columns with int: refused where the shapes are compiled, in words, before any
+ * memory. */
+static void what_cublas_cannot_count(void **state)
+{
+    (void)state;
+    nt_backend *b = NULL;
+    const nt_backend_options options = {.threads = 1};
+    const nt_linear_options o = {.units = 1};
+    nt_tensor x = nt_tensor_plain(NT_F32, nt_shape_of(2, (int64_t)1 << 31, 1)), dx = x;
+    bool need_dx = true;
+    nt_op op = {.backend = b,
+                .name = "wide",
+                .options = &o,
+                .training = true,
+                .n_inputs = 1,
+                .n_params = 1,
+                .x = &x,
+                .dx = &dx,
+                .need_dx = &need_dx,
+                .y = x};
+    op.param[0] = nt_tensor_plain(NT_F32, nt_shape_of(2, 1, 1));
+    pair_ok(nt_backend_create(&b, "cuda", &options));
+    op.backend = b;
+    assert_int_equal(nt_op_create(&op, "linear"), NT_ERR_CONFIG);
+    assert_string_equal(
+        nt_error_last()->message,
+        "layer wide: linear multiplies a matrix of 2147483648 rows or columns, and cuBLAS counts "
+        "them up to 2147483647; use a smaller batch or layer");
+    nt_backend_destroy(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -114,6 +145,7 @@ int main(void)
         cmocka_unit_test(conv2d),
         cmocka_unit_test(conv2d_in_pieces),
         cmocka_unit_test(conv2d_of_more_than_a_block),
+        cmocka_unit_test(what_cublas_cannot_count),
     };
     return cmocka_run_group_tests(tests, NULL, pair_close);
 }

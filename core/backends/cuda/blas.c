@@ -38,7 +38,7 @@ static nt_status open_handle(nt_backend *backend, struct nt_cuda_blas *blas)
     return NT_OK;
 }
 
-nt_status nt_cuda_blas_open(nt_backend *backend)
+static nt_status open_once(nt_backend *backend)
 {
     nt_cuda *cuda = backend->state;
     if (cuda->blas) return NT_OK;
@@ -48,6 +48,18 @@ nt_status nt_cuda_blas_open(nt_backend *backend)
     if (status == NT_OK) return NT_OK;
     nt_cuda_blas_close(backend);
     return nt_error_trail(status, __FILE__, __LINE__, __func__);
+}
+
+nt_status nt_cuda_blas_open(const nt_op *op, const int64_t *dim, int n)
+{
+    for (int i = 0; i < n; i++)
+        NT_CHECK(dim[i] <= INT_MAX, NT_ERR_CONFIG,
+                 "layer %s: %s multiplies a matrix of %lld rows or columns, and cuBLAS counts them up to %d; "
+                 "use a "
+                 "smaller batch or layer",
+                 op->name, op->impl->kind, (long long)dim[i], INT_MAX);
+    NT_TRY(open_once(op->backend));
+    return NT_OK;
 }
 
 void nt_cuda_blas_close(nt_backend *backend)
@@ -101,11 +113,10 @@ static cublasStatus_t multiply_in_parts(const nt_cuda *cuda, const nt_cuda_gemm_
 nt_status nt_cuda_gemm(const nt_op *op, const nt_cuda_gemm_args *g)
 {
     const nt_cuda *cuda = nt_cuda_of(op);
-    NT_CHECK(g->m <= INT_MAX && g->n <= INT_MAX && g->k <= INT_MAX && g->lda <= INT_MAX &&
-                 g->ldb <= INT_MAX && g->ldc <= INT_MAX,
-             NT_ERR_UNAVAILABLE,
-             "layer %s: a matrix product of %lld x %lld x %lld is too large for cuBLAS; use a smaller batch",
-             op->name, (long long)g->m, (long long)g->n, (long long)g->k);
+    NT_BUG_UNLESS(g->m <= INT_MAX && g->n <= INT_MAX && g->k <= INT_MAX && g->lda <= INT_MAX &&
+                      g->ldb <= INT_MAX && g->ldc <= INT_MAX,
+                  "layer %s: a product of %lld x %lld x %lld that nt_cuda_blas_open was not asked for",
+                  op->name, (long long)g->m, (long long)g->n, (long long)g->k);
     nt_status status = check(multiply_in_parts(cuda, g), "a matrix product");
     if (status != NT_OK) return nt_error_prefix(status, "layer %s: ", op->name);
     NT_CUDA_RUN(op, "matrix product", 0); /* with debug_sync waits */

@@ -18,9 +18,9 @@ typedef struct nt_cuda_gemm_args {
     int64_t batch;
 } nt_cuda_gemm_args;
 
-/* For create() of an op that multiplies matrices: cuBLAS is ready afterwards. Does nothing the second time.
- */
-NT_MUST nt_status nt_cuda_blas_open(nt_backend *backend);
+/* For create() of an op that multiplies matrices with n sizes `dim` of rows and columns: cuBLAS is ready
+ * afterwards. NT_ERR_CONFIG if it cannot count that far. */
+NT_MUST nt_status nt_cuda_blas_open(const nt_op *op, const int64_t *dim, int n);
 void nt_cuda_blas_close(nt_backend *backend);
 
 /* Into the compute stream; sums in float32 (NT_PRECISION_TF32 rounds float32 factors to 10 bits). */

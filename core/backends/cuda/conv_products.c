@@ -38,6 +38,12 @@ void nt_cuda_conv_lay_out(const nt_op *op, nt_cuda_conv *v, size_t col_elem)
     v->sums_at = v->wide_at + nt_cuda_round((size_t)v->k * pitch * elem);
 }
 
+nt_status nt_cuda_conv_open(const nt_op *op, const nt_cuda_conv *v)
+{
+    return nt_cuda_blas_open(
+        op, (int64_t[]){nt_cuda_conv_pitch(v, v->piece), v->taps, v->c, v->k, v->s_image}, 5);
+}
+
 nt_status nt_cuda_conv_fetch_weight(const nt_op *op, const nt_cuda_conv *v, const void **out)
 {
     return nt_cuda_fetch_param(op, 0, v->type, op->scratch, out);

@@ -35,6 +35,9 @@ typedef struct nt_cuda_conv {
 /* Sets piece and the places in scratch for col of elements of col_elem bytes. */
 void nt_cuda_conv_lay_out(const nt_op *op, nt_cuda_conv *v, size_t col_elem);
 
+/* For create(), when it is laid out: readies cuBLAS for its products. */
+NT_MUST nt_status nt_cuda_conv_open(const nt_op *op, const nt_cuda_conv *v);
+
 static inline void *nt_cuda_conv_scratch(const nt_op *op, size_t at)
 {
     return (char *)op->scratch + at;

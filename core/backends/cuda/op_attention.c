@@ -106,8 +106,8 @@ static kept kept_of(const nt_op *op, const sizes *z)
 static nt_status attention_create(nt_op *op)
 {
     NT_TRY(nt_cuda_create_plain(op));
-    NT_TRY(nt_cuda_blas_open(op->backend));
     const sizes z = sizes_of(op);
+    NT_TRY(nt_cuda_blas_open(op, (int64_t[]){z.n * z.t, 3 * z.e}, 2));
     size_t kept_bytes = 0;
     (void)take_kept(&z, NULL, &kept_bytes);
     if (op->training) {

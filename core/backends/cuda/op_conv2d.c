@@ -88,8 +88,8 @@ static nt_status conv2d_create(nt_op *op)
     op->state = s;
     *s = conv_of(op);
     NT_TRY(nt_cuda_check_planes(op, &s->v.window));
-    if (s->route != DEPTHWISE) NT_TRY(nt_cuda_blas_open(op->backend));
     lay_out(op, s);
+    if (s->route != DEPTHWISE) NT_TRY(nt_cuda_conv_open(op, &s->v));
     op->flags = NT_OP_KEEPS_X;
     return NT_OK;
 }

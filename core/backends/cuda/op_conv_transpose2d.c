@@ -1,6 +1,5 @@
 /* conv_transpose2d: the products of conv2d with input and output exchanged (conv_products.h). x (N, C, H, W)
  * is the map, y (N, K, P, Q) the image; weight (C, K / G, R, S). */
-#include "core/backends/cuda/blas.h"
 #include "core/backends/cuda/conv_products.h"
 
 #include "core/layers/conv_transpose2d.h"
@@ -38,8 +37,8 @@ static nt_status conv_transpose2d_create(nt_op *op)
     op->state = v;
     *v = conv_of(op);
     NT_TRY(nt_cuda_check_planes(op, &v->window));
-    NT_TRY(nt_cuda_blas_open(op->backend));
     nt_cuda_conv_lay_out(op, v, sizeof(float));
+    NT_TRY(nt_cuda_conv_open(op, v));
     op->flags = NT_OP_KEEPS_X;
     op->scratch_bytes = v->sums_at;
     if (op->training && op->n_params > 1)

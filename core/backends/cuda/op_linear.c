@@ -38,7 +38,8 @@ static nt_cuda_channels bias_shape(const nt_op *op)
 static nt_status linear_create(nt_op *op)
 {
     NT_TRY(nt_cuda_create_plain(op));
-    NT_TRY(nt_cuda_blas_open(op->backend));
+    const sizes z = sizes_of(op);
+    NT_TRY(nt_cuda_blas_open(op, (int64_t[]){z.n, z.k, z.f}, 3));
     op->flags = NT_OP_KEEPS_X | (op->activation ? NT_OP_KEEPS_Y : 0);
     op->scratch_bytes = weight_bytes(op);
     if (op->training) op->scratch_bytes += masked_bytes(op) + nt_cuda_bias_scratch_bytes(bias_shape(op));
