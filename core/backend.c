@@ -72,7 +72,7 @@ void nt_backend_destroy(nt_backend *backend)
 
 /* Fails if a slot is empty that only host memory can do without. */
 #define NEED_HOST_MEMORY(b, slot)                                                                            \
-    NT_BUG_UNLESS((b)->ops->host_memory, "backend '%s' has no '%s'", (b)->ops->name, #slot)
+    NT_BUG_UNLESS(!nt_backend_is_device(b), "backend '%s' has no '%s'", (b)->ops->name, #slot)
 
 /* Fails if an optional slot is empty. */
 #define NEED_SLOT(b, slot) NT_BUG_UNLESS((b)->ops->slot, "backend '%s' has no '%s'", (b)->ops->name, #slot)
@@ -88,7 +88,7 @@ nt_status nt_backend_alloc(nt_backend *b, void **out, size_t n_bytes)
 nt_status nt_backend_alloc_input(nt_backend *b, void **out, size_t n_bytes, int64_t n)
 {
     *out = NULL;
-    if (b->ops->host_memory) return NT_OK;
+    if (!nt_backend_is_device(b)) return NT_OK;
     NEED_SLOT(b, alloc_input);
     NT_TRY(b->ops->alloc_input(b, out, n_bytes, n));
     return NT_OK;
@@ -128,6 +128,31 @@ nt_status nt_backend_zero(nt_backend *b, void *dst, size_t n_bytes)
 nt_status nt_backend_stage(nt_backend *b, nt_tensor *t, const void *host)
 {
     NT_TRY(b->ops->stage(b, t, host));
+    return NT_OK;
+}
+
+nt_status nt_backend_alloc_host(nt_backend *b, void **out, size_t n_bytes)
+{
+    enum { ALIGNMENT = 64 }; /* a cache line, and what vector loads like */
+    *out = NULL;
+    if (b && b->ops->alloc_host) return b->ops->alloc_host(b, out, n_bytes);
+    int failed = posix_memalign(out, ALIGNMENT, n_bytes > 0 ? n_bytes : 1);
+    NT_CHECK(!failed, NT_ERR_UNAVAILABLE, "out of memory: could not get %zu bytes", n_bytes);
+    return NT_OK;
+}
+
+void nt_backend_free_host(nt_backend *b, void *ptr)
+{
+    if (ptr && b && b->ops->free_host)
+        b->ops->free_host(b, ptr);
+    else
+        free(ptr);
+}
+
+nt_status nt_backend_unstage(nt_backend *b)
+{
+    if (!b->ops->unstage) return NT_OK;
+    NT_TRY(b->ops->unstage(b));
     return NT_OK;
 }
 
@@ -295,7 +320,7 @@ nt_status nt_backend_sync(nt_backend *b)
 static nt_status create_op(nt_op *op, const char *kind)
 {
     op->impl = op->backend->ops->find_op(op->backend, kind);
-    if (!op->impl && op->backend->ops->host_memory) {
+    if (!op->impl && !nt_backend_is_device(op->backend)) {
         NT_TRY(nt_fallback_create(op, kind));
         return NT_OK;
     }

@@ -40,7 +40,7 @@ typedef struct nt_backend_ops {
     const char *name;
     nt_dtype real; /* type of parameters, their gradients, optimizer state and all values that the host sees:
                       NT_F32, or NT_F64 for ref64 */
-    bool host_memory; /* host code may touch its memory */
+    bool host_memory; /* host code may touch its memory; false: it is a device, see nt_backend_is_device */
     NT_MUST nt_status (*create)(nt_backend *backend, const nt_backend_options *options);
     void (*destroy)(nt_backend *backend);
     /* Whether there is a device at all; if not, *why says what is missing. Optional: `auto` never takes it.
@@ -58,8 +58,15 @@ typedef struct nt_backend_ops {
     NT_MUST nt_status (*download)(nt_backend *backend, void *host, const void *src, size_t n_bytes);
     NT_MUST nt_status (*zero)(nt_backend *backend, void *dst, size_t n_bytes);
     /* Makes a host batch available as t->data (host backends: points there; devices: copies to t->data, which
-     * alloc_input gave, ordered before the next op; the batch's own memory is free again). */
+     * alloc_input gave, ordered before the next op). The batch's memory is free again at once, but that of
+     * alloc_host only after unstage(). */
     NT_MUST nt_status (*stage)(nt_backend *backend, nt_tensor *t, const void *host);
+    /* Memory of the host from which the device copies by itself, aligned to 64 bytes at least: for batches.
+     * Optional: ordinary memory, and nothing to wait for. */
+    NT_MUST nt_status (*alloc_host)(nt_backend *backend, void **out, size_t n_bytes);
+    void (*free_host)(nt_backend *backend, void *ptr);
+    /* Waits until all that was staged has been read. */
+    NT_MUST nt_status (*unstage)(nt_backend *backend);
     /* What ops read of the pass besides their arguments, for n samples: ordered before the next op. Optional
      * for backends whose ops read *pass itself. */
     NT_MUST nt_status (*begin_pass)(nt_backend *backend, const nt_pass *pass, int64_t n);
@@ -147,6 +154,13 @@ const char *const *nt_backend_names(void);
 
 NT_MUST nt_status nt_backend_alloc(nt_backend *b, void **out, size_t n_bytes);
 void nt_backend_free(nt_backend *b, void *ptr, size_t n_bytes);
+/* Whether it works beside the host and in memory of its own. Then results are fetched a step late rather than
+ * waited for, losses are added where they are, and calls take many ranges at once, as each is a launch. */
+static inline bool nt_backend_is_device(const nt_backend *b)
+{
+    return !b->ops->host_memory;
+}
+
 /* NULL where stage() needs none. */
 NT_MUST nt_status nt_backend_alloc_input(nt_backend *b, void **out, size_t n_bytes, int64_t n);
 /* Both 0 if nobody knows. */
@@ -155,6 +169,12 @@ NT_MUST nt_status nt_backend_upload(nt_backend *b, void *dst, const void *host, 
 NT_MUST nt_status nt_backend_download(nt_backend *b, void *host, const void *src, size_t n_bytes);
 NT_MUST nt_status nt_backend_zero(nt_backend *b, void *dst, size_t n_bytes);
 NT_MUST nt_status nt_backend_stage(nt_backend *b, nt_tensor *t, const void *host);
+/* Memory of the host for batches, which stage() need not copy first: it may be written again, or given back
+ * to be used for another batch, after nt_backend_unstage. b NULL: ordinary memory. By one thread, whichever
+ * fills it. */
+NT_MUST nt_status nt_backend_alloc_host(nt_backend *b, void **out, size_t n_bytes);
+void nt_backend_free_host(nt_backend *b, void *ptr);
+NT_MUST nt_status nt_backend_unstage(nt_backend *b);
 /* Tensor to/from canonical row-major host memory of the real type (also for plain tensors). */
 NT_MUST nt_status nt_backend_to_plain(nt_backend *b, void *host, const nt_tensor *t);
 NT_MUST nt_status nt_backend_from_plain(nt_backend *b, nt_tensor *t, const void *host);

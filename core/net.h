@@ -158,6 +158,8 @@ NT_MUST nt_status nt_net_measure(nt_net *net, int64_t begin, int64_t end);
  * not finite. */
 NT_MUST nt_status nt_net_begin_step(nt_net *net);
 NT_MUST nt_status nt_net_add_losses(nt_net *net);
+/* Adds to the loss check what makes it not finite if one of the last forward's losses is not. */
+NT_MUST nt_status nt_net_check_losses(nt_net *net);
 /* What nt_net_add_losses has added since nt_net_begin_step, but for the number of samples: the one wait of an
  * evaluation. No result of a step may be outstanding. */
 NT_MUST nt_status nt_net_read_losses(nt_net *net, nt_loss_sum *out);

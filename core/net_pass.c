@@ -83,7 +83,7 @@ static nt_status report_stats(nt_net *net, int slot, nt_ready_fn ready, void *ar
 
 void nt_net_step_in_ops(nt_net *net, const nt_net_step *step)
 {
-    const bool can = net->backend->ops->host_memory && net->options.optim && net->state[0] &&
+    const bool can = !nt_backend_is_device(net->backend) && net->options.optim && net->state[0] &&
                      net->options.optim->type == NT_OPTIM_SGD && net->options.optim->clip_value == 0;
     net->step_in_ops = can && step && !step->scale ? step : NULL;
 }

@@ -10,7 +10,8 @@
  * Whole blocks of the sum of squares, so the number of threads does not show in it. */
 static int64_t block_elems(const nt_net *net)
 {
-    return net->backend->ops->host_memory ? (int64_t)NT_SUM_BLOCK * net->backend->options.threads : INT64_MAX;
+    return nt_backend_is_device(net->backend) ? INT64_MAX
+                                              : (int64_t)NT_SUM_BLOCK * net->backend->options.threads;
 }
 
 static nt_status add_squares(nt_net *net, double *squares, int64_t offset, int64_t n)
@@ -204,11 +205,6 @@ nt_status nt_net_measure_and_update(nt_net *net, const nt_net_step *step, int64_
 
 /* --- the same on a device: its calls take many stretches at once, and have no cache to keep to --- */
 
-static bool takes_many(const nt_net *net)
-{
-    return !net->backend->ops->host_memory;
-}
-
 /* Adds what lies in [begin, end) of segment i and is owned as own[k] to the n in net->stretch, as seen from
  * `base`. */
 static int add_stretch(nt_net *net, int n, int i, int k, int64_t base, int64_t begin, int64_t end, int other)
@@ -316,7 +312,7 @@ static nt_status update_many_stats(nt_net *net, const nt_net_step *step)
 nt_status nt_net_measure(nt_net *net, int64_t begin, int64_t end)
 {
     NT_BUG_UNLESS(net->grads, "no gradients to measure: there is no optimizer");
-    if (takes_many(net)) return measure_many(net, begin, end);
+    if (nt_backend_is_device(net->backend)) return measure_many(net, begin, end);
     for (int i = 0; i < net->n_segments; i++)
         NT_TRY(run_segment(net, i, MEASURE, NULL, begin, end));
     NT_TRY(run_stats(net, NULL, begin, end));
@@ -334,6 +330,13 @@ nt_status nt_net_add_losses(nt_net *net)
     const nt_tensor *y = loss_output(net);
     NT_BUG_UNLESS(y, "no loss: the last forward had no targets");
     NT_TRY(nt_backend_add_losses(net->backend, &net->sums->report, y->data, net->last->n));
+    return NT_OK;
+}
+
+nt_status nt_net_check_losses(nt_net *net)
+{
+    const nt_tensor *y = loss_output(net);
+    NT_BUG_UNLESS(y, "no loss: the last forward had no targets");
     NT_TRY(nt_backend_sum_squares(net->backend, nt_net_loss_check(net), y->data, 2 * net->last->n));
     return NT_OK;
 }
@@ -375,7 +378,7 @@ nt_status nt_net_measure_ratios(nt_net *net, const nt_net_step *step, int64_t be
 {
     NT_BUG_UNLESS(net->grads, "no gradients to measure: there is no optimizer");
     NT_TRY(nt_backend_zero(net->backend, net->pairs, 2 * (size_t)net->n_pairs * sizeof *net->pairs));
-    if (takes_many(net)) return run_kinds(net, BEGIN | NORMS, step, begin, end);
+    if (nt_backend_is_device(net->backend)) return run_kinds(net, BEGIN | NORMS, step, begin, end);
     for (int i = 0; i < net->n_segments; i++) {
         nt_update u = prepare(net, &net->segment[i], step);
         if (net->segment[i].pair >= 0) NT_TRY(run_segment(net, i, BEGIN | NORMS, &u, begin, end));
@@ -412,7 +415,7 @@ static nt_status update_segment(nt_net *net, int i, const nt_update *u, int64_t 
 nt_status nt_net_update_range(nt_net *net, const nt_net_step *step, int64_t begin, int64_t end)
 {
     NT_BUG_UNLESS(net->grads, "update without an optimizer");
-    if (takes_many(net)) return run_kinds(net, BEGIN | END, step, begin, end);
+    if (nt_backend_is_device(net->backend)) return run_kinds(net, BEGIN | END, step, begin, end);
     for (int i = 0; i < net->n_segments; i++) {
         nt_update u = prepare(net, &net->segment[i], step);
         NT_TRY(update_segment(net, i, &u, begin, end));
@@ -422,7 +425,7 @@ nt_status nt_net_update_range(nt_net *net, const nt_net_step *step, int64_t begi
 
 nt_status nt_net_update_stats(nt_net *net, const nt_net_step *step)
 {
-    if (takes_many(net)) return update_many_stats(net, step);
+    if (nt_backend_is_device(net->backend)) return update_many_stats(net, step);
     for (int i = 0; i < net->n_stats; i++)
         NT_TRY(update_stat(net, &net->stat[i], step));
     return NT_OK;

@@ -24,13 +24,13 @@ typedef struct rounded {
 
 bool nt_precision_rounds(const nt_backend *backend)
 {
-    return backend->ops->host_memory && backend->options.precision == NT_PRECISION_BF16;
+    return !nt_backend_is_device(backend) && backend->options.precision == NT_PRECISION_BF16;
 }
 
 nt_status nt_precision_check(const nt_backend *backend)
 {
     const nt_backend_ops *ops = backend->ops;
-    if (!ops->host_memory) return NT_OK;
+    if (nt_backend_is_device(backend)) return NT_OK; /* it has precisions of its own */
     NT_CHECK(!nt_precision_rounds(backend) || ops->real == NT_F32, NT_ERR_CONFIG,
              "backend %s computes in %s; precision = bf16 is for those in float32", ops->name,
              nt_dtype_name(ops->real));

@@ -267,15 +267,19 @@ nt_span nt_buckets_own(const nt_buckets *b, int index)
     return (nt_span){it->begin + own.begin, it->begin + own.end};
 }
 
+nt_status nt_buckets_begin_gather(const nt_buckets *b, int index, void *arena)
+{
+    const bucket *it = &b->bucket[index];
+    if (it->stats) return NT_OK;
+    NT_TRY(nt_comm_all_gather(b->comm, (char *)arena + it->begin * b->real_bytes, it->end - it->begin,
+                              nt_net_backend(b->net)->ops->real));
+    return NT_OK;
+}
+
 nt_status nt_buckets_gather(const nt_buckets *b, void *arena)
 {
-    const nt_dtype real = nt_net_backend(b->net)->ops->real;
-    for (int i = 0; i < b->n_buckets; i++) {
-        const bucket *it = &b->bucket[i];
-        if (it->stats) continue;
-        NT_TRY(nt_comm_all_gather(b->comm, (char *)arena + it->begin * b->real_bytes, it->end - it->begin,
-                                  real));
-    }
+    for (int i = 0; i < b->n_buckets; i++)
+        NT_TRY(nt_buckets_begin_gather(b, i, arena));
     NT_TRY(nt_comm_wait(b->comm));
     return NT_OK;
 }

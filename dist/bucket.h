@@ -30,8 +30,10 @@ bool nt_buckets_sharded(const nt_buckets *buckets);
 nt_span nt_buckets_own(const nt_buckets *buckets, int index);
 
 /* Sharded: gives every rank's parts of an arena (parameters, or whatever lies in the place of the gradients)
- * to all, for whatever the backend is given next. */
+ * to all, for whatever the backend is given next. nt_buckets_begin_gather does it for one bucket, and where
+ * the communicator works beside the backend only after nt_comm_wait. */
 NT_MUST nt_status nt_buckets_gather(const nt_buckets *buckets, void *arena);
+NT_MUST nt_status nt_buckets_begin_gather(const nt_buckets *buckets, int index, void *arena);
 
 /* An nt_ready_fn with the buckets as arg: reduces every bucket that [.., end) completes. After the last one
  * the sums are there for whatever the backend is given next. */

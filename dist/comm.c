@@ -188,7 +188,7 @@ nt_status nt_comm_attach(nt_comm *comm, nt_backend *backend)
     nt_comm_detach(comm);
     comm->backend = backend;
     choose_plane(comm, comm->size > 1 ? comm->ops->gradient : nt_comm_self.gradient);
-    if (backend->ops->host_memory || comm->size == 1) return NT_OK;
+    if (!nt_backend_is_device(backend) || comm->size == 1) return NT_OK;
     nt_status status = attach_device(comm);
     if (status == NT_OK) return NT_OK;
     nt_comm_detach(comm);

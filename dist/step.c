@@ -54,7 +54,7 @@ static nt_status on_reduced(void *stepper, int64_t begin, int64_t end)
     double start = nt_clock_s();
     if (s->early)
         NT_TRY(nt_net_measure_and_update(s->net, &s->step, begin, end));
-    else if (s->backend->ops->host_memory)
+    else if (!nt_backend_is_device(s->backend))
         NT_TRY(nt_net_measure(s->net, begin, end));
     s->update_s += nt_clock_s() - start;
     return NT_OK;
@@ -84,11 +84,11 @@ nt_status nt_stepper_create(nt_stepper **out, nt_net *net, nt_comm *comm, double
     s->backend = nt_net_backend(net);
     s->options = *options;
     s->pending = -1;
-    bool host = s->backend->ops->host_memory;
+    bool device = nt_backend_is_device(s->backend);
     s->sharded = nt_net_n_shards(net) > 1;
-    s->early = host && options->nan_policy == NT_NAN_ABORT && options->clip_norm <= 0 &&
+    s->early = !device && options->nan_policy == NT_NAN_ABORT && options->clip_norm <= 0 &&
                !(s->sharded && nt_net_n_ratio_sums(net) > 0);
-    s->late = !host && !s->backend->options.debug_sync;
+    s->late = device && !s->backend->options.debug_sync;
     nt_status status = choose_recording(s);
     if (status == NT_OK) status = nt_buckets_create(&s->buckets, net, comm, bucket_mb, on_reduced, s);
     if (status != NT_OK) {
@@ -157,6 +157,7 @@ static nt_status run_forward(nt_stepper *s, const nt_pass *pass, nt_step_result 
     double start = nt_clock_s();
     NT_TRY(nt_net_run_forward(s->net, pass));
     NT_TRY(nt_net_add_losses(s->net));
+    NT_TRY(nt_net_check_losses(s->net));
     if (fault == NT_FAULT_NAN) {
         NT_TRY(poison(s, &nt_net_report(s->net)->loss, NT_F64));
         NT_TRY(poison(s, nt_net_loss_check(s->net), NT_F64));
@@ -217,7 +218,7 @@ static nt_status run_last_piece(void *arg)
         NT_TRY(run_idle(s, &piece->pass, true));
     }
     NT_TRY(nt_buckets_finish(s->buckets));
-    if (!s->backend->ops->host_memory) NT_TRY(nt_net_measure(s->net, 0, nt_net_n_elems(s->net)));
+    if (nt_backend_is_device(s->backend)) NT_TRY(nt_net_measure(s->net, 0, nt_net_n_elems(s->net)));
     NT_TRY(check_losses(s));
     NT_TRY(nt_net_judge(s->net, s->options.clip_norm));
     return NT_OK;
@@ -303,7 +304,22 @@ static nt_status compute_gradients(nt_stepper *s, const nt_batch *micro, int n_m
     return NT_OK;
 }
 
-/* As nt_net_update, but norms of tensors are sums over the ranks that have parts of them. */
+/* Bucket by bucket, each on its way to the others while the next is updated. */
+static nt_status update_and_gather(nt_stepper *s)
+{
+    for (int i = 0; i < nt_buckets_count(s->buckets); i++) {
+        int64_t begin, end;
+        nt_buckets_range(s->buckets, i, &begin, &end);
+        NT_TRY(nt_net_update_range(s->net, &s->step, begin, end));
+        nt_phase_wait("all-gather");
+        NT_TRY(nt_buckets_begin_gather(s->buckets, i, nt_net_params(s->net)));
+        nt_phase_enter("update");
+    }
+    return NT_OK;
+}
+
+/* As nt_net_update, but norms of tensors are sums over the ranks that have parts of them, and every rank's
+ * parts go to all. */
 static nt_status update_parts(nt_stepper *s)
 {
     const int64_t n = nt_net_n_elems(s->net);
@@ -314,12 +330,13 @@ static nt_status update_parts(nt_stepper *s)
         NT_TRY(nt_comm_wait(s->comm));
     }
     NT_TRY(nt_net_make_ratios(s->net, &s->step));
-    NT_TRY(nt_net_update_range(s->net, &s->step, 0, n));
+    NT_TRY(update_and_gather(s));
     NT_TRY(nt_net_update_stats(s->net, &s->step));
+    NT_TRY(nt_comm_wait(s->comm));
     return NT_OK;
 }
 
-/* Every rank's parts to all. */
+/* Every rank's parts, which were updated while they were reduced, to all. */
 static nt_status gather_params(nt_stepper *s)
 {
     nt_phase_wait("all-gather");
@@ -338,7 +355,7 @@ static nt_status update(nt_stepper *s, nt_step_result *r)
         s->step.scale = &nt_net_report(s->net)->scale;
         NT_TRY(s->sharded ? update_parts(s) : nt_net_update(s->net, &s->step));
     }
-    if (s->sharded) NT_TRY(gather_params(s));
+    if (s->sharded && s->early) NT_TRY(gather_params(s));
     r->times.update_s += nt_clock_s() - start;
     return NT_OK;
 }

@@ -138,6 +138,12 @@ static nt_status reduce_results(bench *b)
     return NT_OK;
 }
 
+/* Backward is taken for two forwards. */
+static double flop_per_s(const bench *b)
+{
+    return 3.0 * (double)nt_model_flops(b->session->model) * b->samples_per_s;
+}
+
 static void print_json(const bench *b)
 {
     const nt_session *s = b->session;
@@ -148,7 +154,8 @@ static void print_json(const bench *b)
            (long long)s->data->batch, (long long)b->n_steps, b->samples_per_s);
     for (int p = 0; p < N_PHASES; p++)
         printf(", \"%s_ms\": %.6g", phase_name[p], 1e3 * b->median_s[p]);
-    printf(", \"augment_ms\": %.6g, \"cpu_ms\": %.6g", 1e3 * b->augment_s, 1e3 * b->cpu_s);
+    printf(", \"augment_ms\": %.6g, \"cpu_ms\": %.6g, \"gflop_per_s\": %.6g", 1e3 * b->augment_s,
+           1e3 * b->cpu_s, 1e-9 * flop_per_s(b));
     printf(", \"peak_rss_mib\": %.1f, \"startup_s\": %.3f}\n", b->peak_rss_mib, b->startup_s);
 }
 
@@ -164,16 +171,15 @@ static void print_text(const bench *b)
     for (int p = 1; p < N_PHASES; p++)
         printf("%-10s %10.3f %6.1f%%\n", phase_name[p], 1e3 * b->median_s[p],
                100 * b->median_s[p] / b->median_s[PHASE_STEP]);
-    if (!b->session->backend->ops->host_memory && !b->session->run->debug_sync)
+    if (nt_backend_is_device(b->session->backend) && !b->session->run->debug_sync)
         printf("(phases: the host's time to give the work; with run.debug_sync = yes, to do it)\n");
     if (b->augment_s > 0)
         printf("%-10s %10.3f %6.1f%%   of a core, in the reading thread beside the step\n", "augment",
                1e3 * b->augment_s, 100 * b->augment_s / b->median_s[PHASE_STEP]);
-    double flops = 3.0 * (double)nt_model_flops(b->session->model) * b->samples_per_s;
     printf("%-10s %10.3f\n\n%.0f samples/s, about %.1f GFLOP/s; first step %.3f s after the start; peak "
            "memory %.0f MiB "
            "a rank\n",
-           "step", 1e3 * b->median_s[PHASE_STEP], b->samples_per_s, 1e-9 * flops, b->startup_s,
+           "step", 1e3 * b->median_s[PHASE_STEP], b->samples_per_s, 1e-9 * flop_per_s(b), b->startup_s,
            b->peak_rss_mib);
 }
 

@@ -38,7 +38,7 @@ static void add_clusters(nt_clusters *c, const nt_net *net, const nt_batch *piec
 
 static bool adds_on_device(const nt_evaluator *e)
 {
-    return !nt_net_backend(e->net)->ops->host_memory;
+    return nt_backend_is_device(nt_net_backend(e->net));
 }
 
 static nt_status take_losses(const nt_evaluator *e, const nt_batch *piece, nt_loss_sum *part)
