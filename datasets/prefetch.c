@@ -19,10 +19,9 @@
 #include <string.h>
 #include <time.h>
 
-#define ALIGNMENT 64 /* a cache line, and what vector loads like */
-
 struct nt_prefetch {
     nt_loader *loader;
+    nt_backend *backend; /* of the memory of slices; may be NULL */
     nt_sampler *sampler;
     int rank, size, n_slots;
     nt_slice *slot;       /* (n_slots); memory owned */
@@ -110,17 +109,12 @@ static nt_status start_reader(nt_prefetch *p)
     return NT_OK;
 }
 
-/* n_bytes (0 is made 1) in *out. */
-static nt_status allocate(void **out, size_t n_bytes)
+/* n_bytes (0 is made 1) of ordinary memory, or of what a device copies from by itself. */
+static nt_status allocate(nt_backend *backend, void **out, size_t n_bytes)
 {
-    if (n_bytes == 0) n_bytes = 1;
-    *out = NULL;
-    int failed = posix_memalign(out, ALIGNMENT, n_bytes);
-    NT_CHECK(!failed, NT_ERR_UNAVAILABLE,
-             "out of memory: could not get %zu bytes for prefetching; lower "
-             "data.prefetch or data.batch",
-             n_bytes);
-    return NT_OK;
+    nt_status status = nt_backend_alloc_host(backend, out, n_bytes > 0 ? n_bytes : 1);
+    if (status == NT_OK) return NT_OK;
+    return nt_error_prefix(status, "prefetching (lower data.prefetch or data.batch): ");
 }
 
 /* Memory for the largest slice of this rank, which is that of the first batch, in every slot. */
@@ -132,13 +126,13 @@ static nt_status allocate_slots(nt_prefetch *p)
     size_t x_bytes = nt_loader_x_bytes(p->loader), target_bytes = nt_loader_target_bytes(p->loader);
     NT_CHECK(n == 0 || x_bytes + target_bytes < (SIZE_MAX / 2) / n, NT_ERR_CONFIG,
              "%zu samples of %zu bytes do not fit in memory; lower data.batch", n, x_bytes + target_bytes);
-    if (mixes) NT_TRY(allocate((void **)&p->partner, n * sizeof *p->partner));
+    if (mixes) NT_TRY(allocate(NULL, (void **)&p->partner, n * sizeof *p->partner));
     p->slot = calloc((size_t)p->n_slots, sizeof *p->slot);
     NT_CHECK_ALLOC(p->slot, (size_t)p->n_slots * sizeof *p->slot);
     for (int i = 0; i < p->n_slots; i++) {
-        NT_TRY(allocate(&p->slot[i].x, n * x_bytes));
-        if (target_bytes > 0) NT_TRY(allocate(&p->slot[i].target, n * target_bytes));
-        NT_TRY(allocate((void **)&p->slot[i].sample, n * sizeof(int64_t)));
+        NT_TRY(allocate(p->backend, &p->slot[i].x, n * x_bytes));
+        if (target_bytes > 0) NT_TRY(allocate(p->backend, &p->slot[i].target, n * target_bytes));
+        NT_TRY(allocate(NULL, (void **)&p->slot[i].sample, n * sizeof(int64_t)));
         p->slot[i].x_bytes = x_bytes;
         p->slot[i].target_bytes = target_bytes;
     }
@@ -156,6 +150,7 @@ nt_status nt_prefetch_create(nt_prefetch **out, nt_dataset *dataset, nt_sampler 
     nt_prefetch *p = calloc(1, sizeof *p);
     NT_CHECK_ALLOC(p, sizeof *p);
     *p = (nt_prefetch){.sampler = sampler,
+                       .backend = o->backend,
                        .rank = rank,
                        .size = size,
                        .n_slots = o->depth + 1,
@@ -184,8 +179,8 @@ void nt_prefetch_destroy(nt_prefetch *p)
         pthread_join(p->reader, NULL);
     }
     for (int i = 0; p->slot && i < p->n_slots; i++) {
-        free(p->slot[i].x);
-        free(p->slot[i].target);
+        nt_backend_free_host(p->backend, p->slot[i].x);
+        nt_backend_free_host(p->backend, p->slot[i].target);
         free(p->slot[i].sample);
     }
     free(p->slot);

@@ -1,7 +1,9 @@
-/* A thread that reads this rank's slices ahead into a bounded ring of buffers, in order. */
+/* A thread that reads this rank's slices ahead into a bounded ring of buffers, in order. Where batches go to
+ * a device, the buffers are memory that it copies from by itself (nt_backend_alloc_host). */
 #ifndef NT_DATASETS_PREFETCH_H
 #define NT_DATASETS_PREFETCH_H
 
+#include "core/backend.h"
 #include "datasets/loader.h"
 #include "datasets/sampler.h"
 
@@ -22,6 +24,7 @@ typedef struct nt_prefetch_options {
     bool training;             /* augmented at random and mixed, else the deterministic part */
     int64_t epoch, index;      /* where to start */
     int depth;                 /* batches ahead; 0: read in the calling thread, no thread started */
+    nt_backend *backend;       /* borrowed; slices are read into its host memory; NULL: ordinary memory */
 } nt_prefetch_options;
 
 /* Starts reading and goes on through further epochs without end. dataset and sampler are borrowed and belong
@@ -30,7 +33,8 @@ NT_MUST nt_status nt_prefetch_create(nt_prefetch **out, nt_dataset *dataset, nt_
                                      int size, const nt_prefetch_options *options);
 void nt_prefetch_destroy(nt_prefetch *prefetch); /* joins the thread */
 
-/* The next slice; waits for it. An error of the reading thread comes out here, with its words. */
+/* The next slice; waits for it. An error of the reading thread comes out here, with its words. What a device
+ * still reads of the slice before is the caller's to wait for (nt_backend_unstage). */
 NT_MUST nt_status nt_prefetch_next(nt_prefetch *prefetch, nt_slice *out);
 
 /* Seconds the caller has waited in nt_prefetch_next so far. */

@@ -68,8 +68,9 @@ static nt_status want_batch(const nt_feed *feed, nt_net *net, nt_mode mode, int6
     return NT_OK;
 }
 
-nt_status nt_feed_want(const nt_feed *feed, nt_net *net, nt_mode mode)
+nt_status nt_feed_want(nt_feed *feed, nt_net *net, nt_mode mode)
 {
+    feed->backend = nt_net_backend(net);
     NT_TRY(want_batch(feed, net, mode, 0, 0));
     NT_TRY(want_batch(feed, net, mode, 0, feed->rank));
     NT_TRY(want_batch(feed, net, mode, nt_feed_batches(feed) - 1, feed->rank));
@@ -83,7 +84,8 @@ nt_status nt_feed_start(nt_feed *feed, int64_t epoch, int64_t index)
                                          .training = feed->options.training,
                                          .epoch = epoch,
                                          .index = index,
-                                         .depth = feed->options.depth};
+                                         .depth = feed->options.depth,
+                                         .backend = feed->backend};
     NT_TRY(
         nt_prefetch_create(&feed->prefetch, feed->dataset, feed->sampler, feed->rank, feed->size, &options));
     return NT_OK;
@@ -120,6 +122,7 @@ static void cut_slice(nt_feed *feed)
 nt_status nt_feed_next(nt_feed *feed)
 {
     NT_BUG_UNLESS(feed->prefetch, "nt_feed_next: not reading");
+    if (feed->backend) NT_TRY(nt_backend_unstage(feed->backend));
     NT_TRY(nt_prefetch_next(feed->prefetch, &feed->slice));
     cut_slice(feed);
     return NT_OK;

@@ -24,6 +24,7 @@ typedef struct nt_feed {
     nt_dataset *dataset; /* borrowed */
     nt_sampler *sampler;
     nt_prefetch *prefetch; /* NULL until started */
+    nt_backend *backend;   /* of the net that wants its batches; NULL before */
     nt_feed_options options;
     int rank, size;
     nt_slice slice;  /* the present one */
@@ -39,8 +40,9 @@ void nt_feed_destroy(nt_feed *feed); /* NULL is fine */
 int64_t nt_feed_batches(const nt_feed *feed);
 
 /* Asks the net for a plan of every size that can come. The largest piece of rank 0 is asked for on every
- * rank: the largest plan chooses the layout of the parameters, which must be the same everywhere. */
-NT_MUST nt_status nt_feed_want(const nt_feed *feed, nt_net *net, nt_mode mode);
+ * rank: the largest plan chooses the layout of the parameters, which must be the same everywhere. From then
+ * on slices are read into host memory of the net's backend, which outlives the feed. */
+NT_MUST nt_status nt_feed_want(nt_feed *feed, nt_net *net, nt_mode mode);
 
 /* Begins to read at (epoch, index). */
 NT_MUST nt_status nt_feed_start(nt_feed *feed, int64_t epoch, int64_t index);
@@ -48,7 +50,9 @@ NT_MUST nt_status nt_feed_start(nt_feed *feed, int64_t epoch, int64_t index);
 /* Ends reading; nt_feed_start may follow. NULL and a feed that does not read are fine. */
 void nt_feed_stop(nt_feed *feed);
 
-/* The next slice, as feed->slice and feed->piece. */
+/* The next slice, as feed->slice and feed->piece, after the backend has read what was staged of the one
+ * before.
+ */
 NT_MUST nt_status nt_feed_next(nt_feed *feed);
 
 #endif

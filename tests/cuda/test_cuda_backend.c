@@ -72,6 +72,63 @@ static void send_batch(nt_backend *b, nt_tensor *x, nt_tensor *label, int32_t *h
     memset(sample, 0, sizeof sample);
 }
 
+/* Batches in memory that the device copies from by itself: nothing is copied on the way, so they may be
+ * written again only after unstage; two pieces of each, the second at an odd place. */
+static void pinned_batches_are_read_in_place(void **state)
+{
+    (void)state;
+    enum { FIRST = N_NUMBERS / 2 + 1, SECOND = N_NUMBERS - FIRST };
+    nt_backend *b = make(false);
+    nt_tensor x = nt_tensor_plain(NT_I32, nt_shape_of(1, FIRST));
+    int32_t *host = NULL, got[2];
+    OK(nt_backend_alloc_input(b, &x.data, x.n_bytes, N_SAMPLES));
+    OK(nt_backend_alloc_host(b, (void **)&host, N_NUMBERS * sizeof *host));
+    for (int k = 0; k < N_BATCHES; k++) {
+        nt_tensor rest = nt_tensor_plain(NT_I32, nt_shape_of(1, SECOND));
+        rest.data = x.data;
+        for (int i = 0; i < N_NUMBERS; i++)
+            host[i] = k * N_NUMBERS + i;
+        OK(nt_backend_stage(b, &x, host));
+        OK(nt_backend_post(b, (int32_t *)x.data + FIRST - 1, sizeof got[0], 0));
+        OK(nt_backend_stage(b, &rest, host + FIRST));
+        OK(nt_backend_post(b, (int32_t *)x.data + SECOND - 1, sizeof got[0], 1));
+        OK(nt_backend_unstage(b));
+        memset(host, 0xff, N_NUMBERS * sizeof *host); /* ours again */
+        OK(nt_backend_collect(b, 0, &got[0], sizeof got[0]));
+        OK(nt_backend_collect(b, 1, &got[1], sizeof got[1]));
+        assert_int_equal(got[0], k * N_NUMBERS + FIRST - 1);
+        assert_int_equal(got[1], k * N_NUMBERS + N_NUMBERS - 1);
+    }
+    nt_backend_free_host(b, host);
+    nt_backend_free(b, x.data, x.n_bytes);
+    nt_backend_destroy(b);
+}
+
+/* What is given back is given out again, but not before it was read; what is too small is not. */
+static void pinned_memory_is_kept(void **state)
+{
+    (void)state;
+    nt_backend *b = make(false);
+    nt_tensor x = nt_tensor_plain(NT_I32, nt_shape_of(1, N_NUMBERS));
+    int32_t *host = NULL, *again = NULL, *larger = NULL, got;
+    OK(nt_backend_alloc_input(b, &x.data, x.n_bytes, N_SAMPLES));
+    OK(nt_backend_alloc_host(b, (void **)&host, x.n_bytes));
+    host[N_NUMBERS - 1] = 17;
+    OK(nt_backend_stage(b, &x, host));
+    nt_backend_free_host(b, host);
+    OK(nt_backend_alloc_host(b, (void **)&larger, x.n_bytes + 1));
+    assert_ptr_not_equal(larger, host);
+    OK(nt_backend_alloc_host(b, (void **)&again, x.n_bytes - 8));
+    assert_ptr_equal(again, host);
+    again[N_NUMBERS - 1] = 18;
+    OK(nt_backend_download(b, &got, (int32_t *)x.data + N_NUMBERS - 1, sizeof got));
+    assert_int_equal(got, 17);
+    nt_backend_free_host(b, again);
+    nt_backend_free_host(b, larger);
+    nt_backend_free(b, x.data, x.n_bytes);
+    nt_backend_destroy(b);
+}
+
 static void expect_last_pass(nt_backend *b)
 {
     int64_t sample[N_SAMPLES];
@@ -275,26 +332,28 @@ static nt_status give_up(void *arg, double waited_s)
     NT_FAIL(NT_ERR_UNAVAILABLE, "a peer has died");
 }
 
-/* A wait ends when whoever watches says so. One may be over before anybody looked, hence several. */
+/* A wait ends when whoever watches says so. It may be over before anybody looked, hence several. What the
+ * device is busy with is memory set to zero, because a copy to ordinary memory keeps the host by itself. */
 static void a_wait_can_be_ended(void **state)
 {
     (void)state;
-    enum { N = 1 << 24 };
+    enum { N = 1 << 26, TIMES = 8 };
     nt_backend *b = make(false);
-    char *device, *host = malloc(N);
-    assert_non_null(host);
+    char *device, byte;
     OK(nt_backend_alloc(b, (void **)&device, N));
     b->poll = give_up;
     nt_status status = NT_OK;
-    for (int k = 0; k < 20 && status == NT_OK; k++)
-        status = nt_backend_download(b, host, device, N);
+    for (int k = 0; k < 20 && status == NT_OK; k++) {
+        for (int i = 0; i < TIMES; i++)
+            OK(nt_backend_zero(b, device, N));
+        status = k % 2 ? nt_backend_sync(b) : nt_backend_download(b, &byte, device, 1);
+    }
     assert_int_equal(status, NT_ERR_UNAVAILABLE);
     assert_string_equal(nt_error_last()->message, "a peer has died");
     b->poll = NULL;
-    OK(nt_backend_sync(b)); /* the copy still writes to host */
+    OK(nt_backend_sync(b));
     nt_backend_free(b, device, N);
     nt_backend_destroy(b);
-    free(host);
 }
 
 int main(void)
@@ -302,6 +361,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_is_zero_and_keeps),
         cmocka_unit_test(batches_arrive_in_order),
+        cmocka_unit_test(pinned_batches_are_read_in_place),
+        cmocka_unit_test(pinned_memory_is_kept),
         cmocka_unit_test(posts_are_snapshots),
         cmocka_unit_test(bad_label_is_bad_data),
         cmocka_unit_test(work_is_recorded_and_replayed),

@@ -1,10 +1,11 @@
 /* Copies and fills, as asynchronous as the documentation ("API synchronization behavior") lets them be:
  *
  *   cudaMemcpyAsync   pinned or pageable host memory is read and written when the stream gets there, not at
- * the call ("might be synchronous" for pageable memory: nobody may rely on it); host to host is synchronous
- *   cudaMemcpy        on the legacy default stream; from pageable memory it returns once the data are in a
- * staging buffer, and the device gets them later; device to device it returns at once cudaMemset returns at
- * once, unless the memory is pinned host memory */
+ * the call ("might be synchronous" for pageable memory: nobody may rely on it, nor on the call to come back
+ * while the stream hangs: with NT_EMU_PAGEABLE_WAITS it does not); host to host is synchronous cudaMemcpy on
+ * the legacy default stream; from pageable memory it returns once the data are in a staging buffer, and the
+ * device gets them later; device to device it returns at once cudaMemset returns at once, unless the memory
+ * is pinned host memory */
 #include "tests/cuda_emulator/runtime.h"
 
 #include <cstdio>
@@ -171,7 +172,9 @@ static cudaError_t copy_async(const Box &b, enum cudaMemcpyKind kind, cudaStream
     if (error == cudaSuccess) error = check_copy(b, kind, &dst, &src);
     if (error != cudaSuccess) return fail(error);
     auto work = make_hidden<CopyWork>(b);
-    if (dst != Kind::device && src != Kind::device && !stream->capture)
+    const bool on_host = dst != Kind::device && src != Kind::device;
+    const bool pageable = dst == Kind::pageable || src == Kind::pageable;
+    if ((on_host || (pageable && config().pageable_waits)) && !stream->capture)
         return fail(submit_and_wait(stream, work));
     return fail(submit(stream, work));
 }

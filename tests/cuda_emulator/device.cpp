@@ -96,6 +96,7 @@ static void start()
     settings.fail_alloc = nt_emu_env("NT_EMU_FAIL_ALLOC", 0);
     settings.fail_launch = nt_emu_env("NT_EMU_FAIL_LAUNCH", 0);
     settings.hang_launch = nt_emu_env("NT_EMU_HANG_LAUNCH", 0);
+    settings.pageable_waits = nt_emu_env("NT_EMU_PAGEABLE_WAITS", 0) != 0;
     settings.leaks = leak_policy();
     for (size_t i = 0; i < settings.devices.size(); i++) {
         Device *device = new Device();

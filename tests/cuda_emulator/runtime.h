@@ -100,6 +100,7 @@ struct Config {
     bool seeded;
     uint64_t seed;
     int64_t fail_alloc, fail_launch, hang_launch; /* 0: never; else the how-manieth */
+    bool pageable_waits;
     Leaks leaks;
 };
 

@@ -178,6 +178,7 @@ static void cuda_destroy(nt_backend *backend)
     nt_cuda_trace_phases(false);
     nt_cuda_forget_recordings(backend);
     nt_cuda_free_lanes(backend);
+    nt_cuda_free_blocks(backend);
     nt_cuda_close_posts(backend);
     nt_cuda_blas_close(backend);
     if (cuda->partial) (void)cudaFree(cuda->partial);
@@ -249,10 +250,13 @@ static void cuda_free(nt_backend *backend, void *ptr, size_t n_bytes)
     if (!nt_cuda_free_input(backend, ptr)) (void)cudaFree(ptr);
 }
 
+/* Copies from and to ordinary memory: the runtime may wait for the stream within the call, where nobody looks
+ * whether what it waits for can still come. So the wait is made before. */
 static nt_status cuda_upload(nt_backend *backend, void *dst, const void *host, size_t n_bytes)
 {
     nt_cuda *cuda = nt_cuda_state(backend);
     if (n_bytes == 0) return NT_OK;
+    NT_TRY(nt_cuda_wait_stream(backend, cuda->compute, "copy to the device"));
     NT_CUDA_TRY(backend, "copy to the device",
                 cudaMemcpyAsync(dst, host, n_bytes, cudaMemcpyHostToDevice, cuda->compute));
     NT_TRY(nt_cuda_wait_stream(backend, cuda->compute, "copy to the device"));
@@ -263,6 +267,7 @@ static nt_status cuda_download(nt_backend *backend, void *host, const void *src,
 {
     nt_cuda *cuda = nt_cuda_state(backend);
     if (n_bytes == 0) return NT_OK;
+    NT_TRY(nt_cuda_wait_stream(backend, cuda->compute, "copy from the device"));
     NT_CUDA_TRY(backend, "copy from the device",
                 cudaMemcpyAsync(host, src, n_bytes, cudaMemcpyDeviceToHost, cuda->compute));
     NT_TRY(nt_cuda_wait_stream(backend, cuda->compute, "copy from the device"));
@@ -317,6 +322,9 @@ const nt_backend_ops nt_backend_cuda = {
     .download = cuda_download,
     .zero = cuda_zero,
     .stage = nt_cuda_stage,
+    .alloc_host = nt_cuda_alloc_host,
+    .free_host = nt_cuda_free_host,
+    .unstage = nt_cuda_unstage,
     .begin_pass = nt_cuda_begin_pass,
     .to_plain = cuda_to_plain,
     .from_plain = cuda_from_plain,

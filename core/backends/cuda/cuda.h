@@ -27,8 +27,9 @@ typedef struct nt_cuda { /* backend->state */
     nt_precision precision;
     bool debug_sync;
 
-    /* Private to stage.c, post.c and record.c. */
+    /* Private to stage.c, pinned.c, post.c and record.c. */
     struct nt_cuda_lane *lanes, *pass_lane;
+    struct nt_cuda_block *blocks;
     int64_t largest_n;
     struct nt_cuda_posts *posts;
     struct nt_cuda_labels *labels;

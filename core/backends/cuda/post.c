@@ -33,8 +33,7 @@ nt_status nt_cuda_open_posts(nt_backend *backend)
     nt_cuda_posts *posts = cuda->posts = calloc(1, sizeof *posts);
     NT_CHECK_ALLOC(posts, sizeof *posts);
     for (int i = 0; i <= NT_POST_SLOTS; i++)
-        NT_CUDA_TRY(backend, "cudaMallocHost (pinned memory)",
-                    cudaMallocHost((void **)&posts->slot[i], sizeof(letter)));
+        NT_TRY(nt_cuda_malloc_host(backend, (void **)&posts->slot[i], sizeof(letter)));
     for (int i = 0; i < NT_POST_SLOTS; i++)
         NT_TRY(nt_cuda_make_event(backend, &posts->done[i]));
     return NT_OK;

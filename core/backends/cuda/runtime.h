@@ -1,5 +1,5 @@
-/* The inside of the cuda backend: what cuda.c, device.c, stage.c, post.c and record.c share. Operations do
- * not include it (they have cuda.h). */
+/* The inside of the cuda backend: what cuda.c, device.c, stage.c, pinned.c, post.c and record.c share.
+ * Operations do not include it (they have cuda.h). */
 #ifndef NT_CORE_BACKENDS_CUDA_RUNTIME_H
 #define NT_CORE_BACKENDS_CUDA_RUNTIME_H
 
@@ -36,6 +36,17 @@ NT_MUST nt_status nt_cuda_begin_pass(nt_backend *backend, const nt_pass *pass, i
 /* Frees what nt_cuda_alloc_input gave; false if it was not that. */
 bool nt_cuda_free_input(nt_backend *backend, void *ptr);
 void nt_cuda_free_lanes(nt_backend *backend);
+
+NT_MUST nt_status nt_cuda_unstage(nt_backend *backend);
+
+/* --- pinned.c: host memory that the device copies from by itself --- */
+
+NT_MUST nt_status nt_cuda_malloc_host(nt_backend *backend, void **out, size_t n_bytes);
+NT_MUST nt_status nt_cuda_alloc_host(nt_backend *backend, void **out, size_t n_bytes);
+void nt_cuda_free_host(nt_backend *backend, void *ptr);
+/* Whether [host, host + n_bytes) lies in a block of nt_cuda_alloc_host. */
+bool nt_cuda_is_pinned(const nt_backend *backend, const void *host, size_t n_bytes);
+void nt_cuda_free_blocks(nt_backend *backend);
 
 /* --- post.c --- */
 

@@ -1,12 +1,17 @@
 /* Batches on their way to the device, without the host waiting for the device or the device for the host.
  *
- * A lane leads to one address in device memory. Host memory is copied into one of two pinned buffers, from
- * there by the `copy` stream into one of two device buffers, beside whatever `compute` is doing, and from
- * there by `compute` itself to the lane's address. The last copy costs memory bandwidth only, and buys that
- * kernels always find a batch at the same address, so that a recorded step can be replayed. The host waits
- * only when it is two batches ahead. The batch's own memory is free again when the call returns.
+ * A lane leads to one address in device memory. A batch is copied by the `copy` stream into one of two device
+ * buffers, beside whatever `compute` is doing, and from there by `compute` itself to the lane's address. The
+ * last copy costs memory bandwidth only, and buys that kernels always find a batch at the same address, so
+ * that a recorded step can be replayed.
  *
- * What kernels read of a pass (nt_cuda_pass, sample numbers) goes the same way. */
+ * Batches lie in pinned memory (pinned.c), where the thread that read them put them: the device fetches them
+ * by itself, and whoever wants to write there again waits for it with nt_cuda_unstage, which by then is over:
+ * the host is at most two batches ahead. Any other memory is copied first into one of two pinned buffers of
+ * the lane, which it gets when that happens the first time, and is free again when the call returns.
+ *
+ * What kernels read of a pass (nt_cuda_pass, sample numbers) goes the same way, from the lane's own buffers.
+ */
 #include "core/backends/cuda/runtime.h"
 
 #include <stdlib.h>
@@ -19,8 +24,8 @@ typedef struct nt_cuda_lane {
     void *target; /* where kernels read */
     size_t n_bytes;
     struct turn {
-        void *pinned, *device;
-        nt_cuda_event arrived; /* in device: pinned is free */
+        void *pinned, *device; /* pinned: NULL until it is needed */
+        nt_cuda_event arrived; /* in device: the host's memory is free */
         nt_cuda_event taken;   /* in target: device is free */
     } turn[TURNS];
     int at;
@@ -48,7 +53,6 @@ static nt_status fill_lane(nt_backend *backend, nt_cuda_lane *lane, size_t n_byt
     NT_CUDA_TRY(backend, "cudaMemset", cudaMemsetAsync(lane->target, 0, n_bytes, cuda->compute));
     for (int i = 0; i < TURNS; i++) {
         struct turn *t = &lane->turn[i];
-        NT_CUDA_TRY(backend, "cudaMallocHost (pinned memory)", cudaMallocHost(&t->pinned, n_bytes));
         NT_TRY(nt_cuda_malloc(backend, &t->device, n_bytes));
         NT_TRY(nt_cuda_make_event(backend, &t->arrived));
         NT_TRY(nt_cuda_make_event(backend, &t->taken));
@@ -70,22 +74,30 @@ static nt_status open_lane(nt_backend *backend, nt_cuda_lane **out, size_t n_byt
     return NT_OK;
 }
 
-/* The next pinned buffer, free to be written. */
-static nt_status take_turn(nt_backend *backend, nt_cuda_lane *lane, struct turn **out)
+static struct turn *next_turn(nt_cuda_lane *lane)
 {
-    *out = &lane->turn[lane->at];
+    struct turn *t = &lane->turn[lane->at];
     lane->at = (lane->at + 1) % TURNS;
-    NT_TRY(nt_cuda_wait_event(backend, (*out)->arrived, "copy to the device"));
+    return t;
+}
+
+/* The next turn, with a pinned buffer that is free to be written. */
+static nt_status take_pinned(nt_backend *backend, nt_cuda_lane *lane, struct turn **out)
+{
+    struct turn *t = *out = next_turn(lane);
+    if (!t->pinned) NT_TRY(nt_cuda_malloc_host(backend, &t->pinned, lane->n_bytes));
+    NT_TRY(nt_cuda_wait_event(backend, t->arrived, "copy to the device"));
     return NT_OK;
 }
 
-/* n_bytes of its pinned buffer on their way to the lane's address. */
-static nt_status send(nt_backend *backend, nt_cuda_lane *lane, struct turn *t, size_t n_bytes)
+/* n_bytes of pinned memory on their way to the lane's address. */
+static nt_status send(nt_backend *backend, nt_cuda_lane *lane, struct turn *t, const void *pinned,
+                      size_t n_bytes)
 {
     nt_cuda *cuda = nt_cuda_state(backend);
     NT_CUDA_TRY(backend, "cudaStreamWaitEvent", cudaStreamWaitEvent(cuda->copy, t->taken, 0));
     NT_CUDA_TRY(backend, "copy to the device",
-                cudaMemcpyAsync(t->device, t->pinned, n_bytes, cudaMemcpyHostToDevice, cuda->copy));
+                cudaMemcpyAsync(t->device, pinned, n_bytes, cudaMemcpyHostToDevice, cuda->copy));
     NT_CUDA_TRY(backend, "cudaEventRecord", cudaEventRecord(t->arrived, cuda->copy));
     NT_CUDA_TRY(backend, "cudaStreamWaitEvent", cudaStreamWaitEvent(cuda->compute, t->arrived, 0));
     NT_CUDA_TRY(backend, "copy of the batch",
@@ -147,9 +159,18 @@ void nt_cuda_free_lanes(nt_backend *backend)
 static nt_status stage(nt_backend *backend, nt_cuda_lane *lane, const void *host, size_t n_bytes)
 {
     struct turn *t;
-    NT_TRY(take_turn(backend, lane, &t));
+    if (nt_cuda_is_pinned(backend, host, n_bytes)) return send(backend, lane, next_turn(lane), host, n_bytes);
+    NT_TRY(take_pinned(backend, lane, &t));
     memcpy(t->pinned, host, n_bytes);
-    NT_TRY(send(backend, lane, t, n_bytes));
+    NT_TRY(send(backend, lane, t, t->pinned, n_bytes));
+    return NT_OK;
+}
+
+nt_status nt_cuda_unstage(nt_backend *backend)
+{
+    for (nt_cuda_lane *lane = nt_cuda_state(backend)->lanes; lane; lane = lane->next)
+        for (int i = 0; i < TURNS; i++)
+            NT_TRY(nt_cuda_wait_event(backend, lane->turn[i].arrived, "copy to the device"));
     return NT_OK;
 }
 
@@ -171,7 +192,7 @@ nt_status nt_cuda_begin_pass(nt_backend *backend, const nt_pass *pass, int64_t n
     nt_cuda *cuda = nt_cuda_state(backend);
     struct turn *t;
     NT_TRY(reserve_pass(backend, n));
-    NT_TRY(take_turn(backend, cuda->pass_lane, &t));
+    NT_TRY(take_pinned(backend, cuda->pass_lane, &t));
     nt_cuda_pass *scalars = t->pinned;
     int64_t *sample = (int64_t *)((char *)t->pinned + PASS_BYTES);
     *scalars = (nt_cuda_pass){.scale = pass->scale,
@@ -184,6 +205,6 @@ nt_status nt_cuda_begin_pass(nt_backend *backend, const nt_pass *pass, int64_t n
         memcpy(sample, pass->sample, (size_t)n * sizeof *sample);
     else
         memset(sample, 0, (size_t)n * sizeof *sample);
-    NT_TRY(send(backend, cuda->pass_lane, t, PASS_BYTES + (size_t)n * sizeof *sample));
+    NT_TRY(send(backend, cuda->pass_lane, t, t->pinned, PASS_BYTES + (size_t)n * sizeof *sample));
     return NT_OK;
 }
