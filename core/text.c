@@ -123,11 +123,58 @@ static size_t edit_distance(const char *a, size_t na, const char *b, size_t nb)
     return last[nb];
 }
 
+/* What other programs (Keras, PyTorch, Caffe, Darknet) call it, in small letters without '_' and '-'. */
+static const char *const other_words[][2] = {
+    {"avgpool2d", "avg_pool"},
+    {"batchsize", "batch"},
+    {"bcewithlogits", "bce"},
+    {"bn", "batchnorm"},
+    {"connected", "linear"},
+    {"conv", "conv2d"},
+    {"convolution", "conv2d"},
+    {"convolutional", "conv2d"},
+    {"deconvolution", "conv_transpose2d"},
+    {"dense", "linear"},
+    {"fc", "linear"},
+    {"fullyconnected", "linear"},
+    {"gpu", "cuda"},
+    {"innerproduct", "linear"},
+    {"learningrate", "lr"},
+    {"lrmult", "lr_factor"},
+    {"mae", "l1"},
+    {"maxpool2d", "max_pool"},
+    {"nll", "cross_entropy"},
+    {"numepochs", "epochs"},
+    {"route", "concat"},
+    {"shortcut", "add"},
+    {"sigmoid", "logistic"},
+    {"softmaxwithloss", "cross_entropy"},
+    {"subdivisions", "accumulate"},
+    {"swish", "silu"},
+    {"wd", "weight_decay"},
+};
+
+/* The candidate that other programs call by this word, or NULL. */
+static const char *called_otherwise(const char *word, const char *const *candidates)
+{
+    char plain[MAX_WORD + 1];
+    size_t n = 0;
+    for (const char *c = word; *c; c++)
+        if (*c != '_' && *c != '-') plain[n++] = lower(*c);
+    plain[n] = '\0';
+    for (size_t i = 0; i < sizeof other_words / sizeof *other_words; i++)
+        for (const char *const *c = candidates; strcmp(plain, other_words[i][0]) == 0 && *c; c++)
+            if (strcmp(*c, other_words[i][1]) == 0) return *c;
+    return NULL;
+}
+
 const char *nt_text_nearest(const char *word, const char *const *candidates)
 {
     size_t n = strlen(word), limit = n / 3 > 2 ? n / 3 : 2;
     const char *nearest = NULL;
     if (n > MAX_WORD) return NULL;
+    const char *other = called_otherwise(word, candidates);
+    if (other) return other;
     for (; *candidates; candidates++) {
         size_t length = strlen(*candidates);
         if (length > MAX_WORD) continue;

@@ -19,9 +19,10 @@ bool nt_text_to_float(const char *text, double *out);
 /* The shortest text that nt_text_to_float reads back as `value` (finite); returns text. */
 const char *nt_text_from_float(double value, char text[NT_FLOAT_TEXT_BYTES]);
 
-/* The candidate (NULL-terminated list) nearest to `word` by edit distance (Damerau-Levenshtein, neighbouring
- * swaps count once, case is ignored), or NULL if none is near enough to be what the user meant (distance >
- * max(2, length / 3), or nothing in common). */
+/* The candidate (NULL-terminated list) that other programs call `word`, as linear is called dense; else the
+ * one nearest to it by edit distance (Damerau-Levenshtein, neighbouring swaps count once, case is ignored),
+ * or NULL if none is near enough to be what the user meant (distance > max(2, length / 3), or nothing in
+ * common). */
 const char *nt_text_nearest(const char *word, const char *const *candidates);
 
 /* Whether `name` matches [A-Za-z0-9._-]{1,64} and does not begin with '-' or '.'. */

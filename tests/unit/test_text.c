@@ -221,6 +221,9 @@ static void test_nearest_of_real_words(void **state)
     assert_null(nt_text_nearest("xy", keys));
     assert_null(nt_text_nearest(longest, keys));
     assert_null(nt_text_nearest("lr", none));
+    assert_string_equal(nt_text_nearest("Learning_Rate", keys), "lr"); /* as others call it */
+    assert_string_equal(nt_text_nearest("wd", keys), "weight_decay");
+    assert_null(nt_text_nearest("dense", keys));
 }
 
 static void fault_76_names(void **state)
