@@ -91,12 +91,24 @@ static int print_if_named(const nt_section *section, void *topic)
     return 1;
 }
 
-/* `lr` or `optimizer.lr` */
+/* Choices that say nothing by themselves. */
+static bool is_common_word(const char *word)
+{
+    static const char *const words[] = {"auto", "none", "yes", "no", NULL};
+    for (int i = 0; words[i]; i++)
+        if (strcmp(words[i], word) == 0) return true;
+    return false;
+}
+
+/* `lr` or `optimizer.lr`, or a word that it may have */
 static bool is_key(const nt_section *section, const nt_option *option, const char *topic)
 {
     size_t n = strlen(section->name);
     if (strncmp(topic, section->name, n) == 0 && topic[n] == '.') topic += n + 1;
-    return strcmp(option->key, topic) == 0;
+    if (strcmp(option->key, topic) == 0) return true;
+    for (int i = 0; option->choices && option->choices[i]; i++) /* `relu`, `cosine` */
+        if (strcmp(option->choices[i], topic) == 0 && !is_common_word(topic)) return true;
+    return false;
 }
 
 static int print_keys(const nt_section *section, void *topic)
@@ -137,6 +149,10 @@ static int add_section(const nt_section *section, void *arg)
     add_name(arg, section->name);
     for (int i = 0; i < section->n_options; i++)
         add_name(arg, section->options[i].key);
+    for (int i = 0; i < section->n_options; i++)
+        for (int k = 0; section->options[i].choices && section->options[i].choices[k]; k++)
+            if (!is_common_word(section->options[i].choices[k]))
+                add_name(arg, section->options[i].choices[k]);
     return 0;
 }
 

@@ -23,6 +23,11 @@ expect 0 nntrain help data.scale
 says '^.data.'
 expect 0 nntrain help csv
 says 'import csv .*--header'
+expect 0 nntrain help cosine
+says '^  schedule = constant'
+expect 2 nntrain help dense
+says "did you mean 'linear'"
+expect 2 nntrain help auto
 expect 2 nntrain help optimiser
 says "did you mean 'optimizer'"
 for command in train check eval predict import inspect export bench help version; do
