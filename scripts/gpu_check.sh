@@ -51,7 +51,7 @@ cd "$root"
 
 # --- the report ---
 
-write() { printf '%s\n' "$*" >>"$report"; }
+write() { printf '%s\n' "$@" >>"$report"; }
 section() {
     say "== $* ($((SECONDS / 60)) min)"
     write '' "## $*" ''

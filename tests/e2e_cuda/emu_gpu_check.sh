@@ -24,7 +24,7 @@ says_once 'there is no NVIDIA GPU here'
 options=(--emulate --no-build --gpus 2 --report "$work/report.md" --only 'backend|cuda_modes|bench mlp fp32')
 expect 0 gpu_check "${options[@]}"
 says 'passed, 0 failed'
-for line in 'ok: test_cuda_backend' 'ok: memcheck: test_cuda_backend' 'ok: cuda_modes' '| mlp | fp32 | 2 |' '0 failed'; do
+for line in 'ok: test_cuda_backend' '^| mlp | fp32 | 1 |' '^|---|---|---|' 'ok: memcheck: test_cuda_backend' 'ok: cuda_modes' '| mlp | fp32 | 2 |' '0 failed'; do
     grep -q -- "$line" report.md || fail "the report lacks '$line'"
 done
 
