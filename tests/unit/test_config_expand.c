@@ -124,11 +124,10 @@ static void mistakes_in_parameters_of_the_file(void **state)
 static void blocks_expand(void **state)
 {
     (void)state;
-    same(
-        "[block b]\nx = linear units=3 lr_factor=5\ny = linear units=4\n[layers]\nu = b lr_factor=2 "
-        "frozen=yes\n",
-        "[layers]\nu.x = linear units=3 lr_factor=5 frozen=yes input=input\nu.y = linear units=4 lr_factor=2 "
-        "frozen=yes\n");
+    same("[block b]\nx = linear units=3 lr_factor=5\ny = linear units=4\n"
+         "[layers]\nu = b lr_factor=2 frozen=yes\n",
+         "[layers]\nu.x = linear units=3 lr_factor=5 frozen=yes input=input\n"
+         "u.y = linear units=4 lr_factor=2 frozen=yes input=u.x\n");
     same(
         "[block b]\nx = tanh\n[layers]\none = tanh\ntwo = relu\nthree = b input=one\nfour = relu input=two\n",
         "[layers]\none = tanh\ntwo = relu input=one\nthree.x = tanh input=one\nfour = relu input=two\n");
