@@ -13,7 +13,7 @@ typedef struct choice {
 } choice;
 
 struct nt_tuning {
-    choice *choices;
+    choice *choices; /* room for n_places / 2 */
     int n_choices;
     int *place; /* (n_places) index in choices + 1; 0: free. A power of 2, at most half of it taken */
     int n_places;
@@ -64,11 +64,14 @@ static choice *find_choice(const nt_tuning *tuning, const char *name)
     return place ? &tuning->choices[place - 1] : NULL;
 }
 
-/* Room for one choice more in the table. */
-static nt_status grow_table(nt_tuning *tuning)
+/* Room for one choice more in list and table. */
+static nt_status grow(nt_tuning *tuning)
 {
     if (2 * (tuning->n_choices + 1) <= tuning->n_places) return NT_OK;
     int n = tuning->n_places ? 2 * tuning->n_places : 64;
+    choice *choices = realloc(tuning->choices, (size_t)(n / 2) * sizeof *choices);
+    NT_CHECK_ALLOC(choices, (size_t)(n / 2) * sizeof *choices);
+    tuning->choices = choices;
     int *place = calloc((size_t)n, sizeof *place);
     NT_CHECK_ALLOC(place, (size_t)n * sizeof *place);
     free(tuning->place);
@@ -85,18 +88,16 @@ const char *nt_tuning_get(const nt_tuning *tuning, const char *name)
     return c ? c->value : NULL;
 }
 
+/* Takes `value` in every case. */
 static nt_status add_choice(nt_tuning *tuning, const char *name, char *value)
 {
-    choice *grown = realloc(tuning->choices, (size_t)(tuning->n_choices + 1) * sizeof *grown);
-    char *name_copy = strdup(name);
-    if (grown) tuning->choices = grown;
-    if (!grown || !name_copy || grow_table(tuning) != NT_OK) {
-        free(name_copy);
-        free(value);
-        NT_CHECK_ALLOC(NULL, sizeof *grown);
-    }
+    nt_status status = grow(tuning);
+    char *copy = status == NT_OK ? strdup(name) : NULL;
+    if (!copy) free(value);
+    NT_TRY(status);
+    NT_CHECK_ALLOC(copy, strlen(name) + 1);
     *place_of(tuning, name) = tuning->n_choices + 1;
-    grown[tuning->n_choices++] = (choice){name_copy, value};
+    tuning->choices[tuning->n_choices++] = (choice){copy, value};
     return NT_OK;
 }
 

@@ -253,12 +253,13 @@ static void say(const job *j)
     const nt_npy *x = &j->part[0].x, *y = &j->part[0].y;
     const nt_import_format *f = &j->format;
     char stored[NT_SHAPE_TEXT_BYTES], sample[NT_SHAPE_TEXT_BYTES];
-    nt_info("'%s' (%s, %s%d): samples %s of %s, %s", path_of(x), nt_shape_text(x->shape, stored),
+    nt_info("'%s' (%s, %s%d): %lld samples of %s %s, %s", path_of(x), nt_shape_text(x->shape, stored),
             x->kind == 'b'   ? "bool"
             : x->kind == 'f' ? "float"
             : x->kind == 'u' ? "uint"
                              : "int",
-            8 * x->elem_bytes, nt_shape_text(f->shape, sample), nt_dtype_name(f->dtype), x_words(j, x));
+            8 * x->elem_bytes, (long long)x->shape.dim[0], nt_shape_text(f->shape, sample),
+            nt_dtype_name(f->dtype), x_words(j, x));
     if (f->n_targets > 0)
         nt_info("'%s': %lld target value%s a sample", path_of(y), (long long)f->n_targets,
                 f->n_targets == 1 ? "" : "s");
