@@ -16,6 +16,7 @@ says 'more than the 256 training samples'
 says 'step 2/2'
 expect 0 ranks 3 cfg.ini run.epochs=0 run.steps=3 run.output=steps
 says 'step 3/3'
+grep -q '^3,.*,valid,' steps/metrics.csv || fail 'no evaluation at the end of a run that ends within an epoch'
 
 # 17 samples do not divide by 3 ranks, and the last batch has one sample for two of them.
 # (batchnorm normalises with the statistics of each rank's part, so it is left out.)
