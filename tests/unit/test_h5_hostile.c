@@ -41,8 +41,13 @@ static nt_status read_all(const char *path, const char *name)
 
 static hid_t new_file(const char *name)
 {
-    hid_t file = H5Fcreate(in_dir(name), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+#ifdef H5F_RFIC_ALL /* HDF5 1.14.4 and later refuse to make types that earlier ones make */
+    H5Pset_relax_file_integrity_checks(access, H5F_RFIC_ALL);
+#endif
+    hid_t file = H5Fcreate(in_dir(name), H5F_ACC_TRUNC, H5P_DEFAULT, access);
     assert_true(file >= 0);
+    H5Pclose(access);
     return file;
 }
 
@@ -154,6 +159,12 @@ static void fault_45_wrong_type(void **state)
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         nt_h5_set *set;
         float values[64];
+#ifdef H5F_RFIC_ALL /* the library does not open it any more */
+        if (kinds[i].type == odd) {
+            assert_fails(read_all(in_dir("type.h5"), "odd"), NT_ERR_DATA, "type.h5", "'odd'", "unused bits");
+            continue;
+        }
+#endif
         assert_fails(read_all(in_dir("type.h5"), kinds[i].name), NT_ERR_DATA, "type.h5", kinds[i].name,
                      "holds");
         assert_ok(nt_h5_set_open(&set, h5, kinds[i].name, 1 << 20));
@@ -224,8 +235,12 @@ static void fault_52_declared_more_than_stored(void **state)
     const uint64_t was = 0x12345, now = (uint64_t)1 << 39; /* the shape says more than the storage */
     assert_true(patch(in_dir("bomb.h5"), (uint64_t[]){was, was}, (uint64_t[]){now, now}, 16) ==
                 1); /* size, maximum */
-    assert_fails(read_all(in_dir("bomb.h5"), "data"), NT_ERR_DATA, "bomb.h5", "'data'",
-                 "claims 549755813888 bytes");
+#ifdef H5F_RFIC_ALL /* the library sees it by itself */
+    const char *reason = "invalid dataset size";
+#else
+    const char *reason = "claims 549755813888 bytes";
+#endif
+    assert_fails(read_all(in_dir("bomb.h5"), "data"), NT_ERR_DATA, "bomb.h5", "'data'", reason);
     assert_true(patch(in_dir("bomb.h5"), &was, &now, 8) >= 1); /* and the storage says so, too */
     assert_fails(read_all(in_dir("bomb.h5"), "data"), NT_ERR_DATA, "bomb.h5", "'data'");
 }
