@@ -1,4 +1,4 @@
-"""Losses: the loss of each sample, whether it is right, and the gradient of their sum over the number of samples."""
+"""Losses: the loss of each sample, how many of its answers are right, and the gradient of the mean over samples."""
 import torch
 import torch.nn.functional as F
 
@@ -13,8 +13,13 @@ def case(name, config, fn, shape, target, mean=None):
     CASES.append((name, config, fn, shape, target, mean))
 
 
-def is_right(x, t, config):
-    """The same classes have the largest output, at every position that counts; no loss of values knows right."""
+def n_right(x, t, config):
+    """How many answers of each sample are right: positions that count and have the same class at the top, or outputs
+    on the right side where each says yes or no. Losses of values have no answers."""
+    if "type = bce" in config:
+        return ((x > 0) == (t > 0.5)).flatten(1).sum(1)
+    if "type = hinge" in config and t.is_floating_point():
+        return ((x > 0) == (t > 0)).flatten(1).sum(1)
     if "cross_entropy" not in config and "hinge" not in config and "kl_divergence" not in config:
         return torch.zeros(len(x))
     dim = -1 if "class_dim = last" in config else 1
@@ -23,9 +28,8 @@ def is_right(x, t, config):
     truth = truth.reshape(len(x), -1)
     same = answers == truth
     if "ignore_index = " in config:
-        ignored = truth == int(config.split("ignore_index = ")[1].split("\n")[0])
-        return ((same | ignored).all(1) & ~ignored.all(1)).double()
-    return same.all(1).double()
+        same &= truth != int(config.split("ignore_index = ")[1].split("\n")[0])
+    return same.sum(1)
 
 
 def write(file):
@@ -42,12 +46,10 @@ def write(file):
         store(group, "x1", t, exact=True)
         x.requires_grad_(True)
         loss = fn(x, t)
-        right = (((x > 0) == (t > 0.5)).all(1).double() if "type = bce" in config else
-                 ((x > 0) == (t > 0)).all(1).double() if name == "hinge_values" else is_right(x, t, config))
         total = mean(x, t) if mean else loss.mean()
         mean_weight = loss.mean() / total
         group.attrs["mean_weight"] = mean_weight.item()
-        store(group, "y", torch.stack([loss / mean_weight, right], 1))
+        store(group, "y", torch.stack([loss / mean_weight, n_right(x, t, config).double()], 1))
         total.backward()
         store(group, "dx0", x.grad)
     return len(CASES)

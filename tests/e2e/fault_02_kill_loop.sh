@@ -21,6 +21,8 @@ kill_once() {
     [ "$n" = 1 ] || victims=$(shuf -n 1 -e $(children_of "$pid"))
     # shellcheck disable=SC2086
     [ -z "$victims" ] || kill -KILL $victims 2>/dev/null
+    # Open MPI 4.1's mpirun may lock itself up at its own end, when a rank dies while it is being started.
+    timeout 60 tail --pid="$pid" -s 0.1 -f /dev/null || kill -KILL "$pid"
     wait "$pid" 2>/dev/null
     latest_is_sound "run_$n"
 }

@@ -223,7 +223,7 @@ static void losses(void **state)
     const op_case bce = {"bce", "bce", NULL, 4, 2, {VEC(2), VEC(2)}};
     expect_forward(&bce, true,
                    ROWS(ROW(0, 0, log(3), -log(3), log(3), log(3), 1e4, -1e4), ROW(0, 0, 1, 0, 1, 0, 1, 1)),
-                   NULL, ROW(log(2), 1, log(4.0 / 3), 1, 0.5 * (log(4.0 / 3) + log(4)), 0, 5e3, 0), 1e-14);
+                   NULL, ROW(log(2), 2, log(4.0 / 3), 2, 0.5 * (log(4.0 / 3) + log(4)), 1, 5e3, 1), 1e-14);
     const op_case ce = {"cross_entropy", "cross_entropy", NULL, 5, 2, {VEC(3), CLASS}};
     expect_forward(&ce, true,
                    ROWS(ROW(0, 0, 0, 0, log(2), log(5), 0, log(2), log(5), 1e4, -1e4, 0, 1e4, -1e4, 0),
