@@ -108,6 +108,37 @@ static void run_elementwise(const nt_vec_ops *v, arrays *t, float *out)
 #undef TAKE
 }
 
+/* Relative to exp in double: also where it is small, as many such terms may make the sum of a softmax. */
+static void small_exponentials_are_exact(void **state)
+{
+    (void)state;
+    enum { COUNT = 3501 };
+    static float x[COUNT], y[COUNT];
+    for (int i = 0; i < COUNT; i++)
+        x[i] = -87 + 0.05f * (float)i; /* to 88 */
+    nt_vec_base.exp_shifted(y, x, 0, COUNT);
+    for (int i = 0; i < COUNT; i++)
+        if (!(fabs((double)y[i] / exp((double)x[i]) - 1) <= 4e-7))
+            fail_msg("exp(%g) is %g, not %g", (double)x[i], (double)y[i], exp((double)x[i]));
+    x[0] = -INFINITY;
+    x[1] = -88;
+    nt_vec_base.exp_shifted(y, x, 0, 2);
+    assert_true(y[0] == 0 && y[1] == 0);
+}
+
+/* 60000 outputs 17 below the one that has it: together they are 0.25 % of the probability. */
+static void softmax_keeps_its_tail(void **state)
+{
+    (void)state;
+    enum { COUNT = 60001 };
+    static float x[COUNT], y[COUNT];
+    for (int i = 1; i < COUNT; i++)
+        x[i] = -17;
+    nt_vec_base.softmax(y, x, COUNT);
+    assert_true(fabs((double)y[0] - 1 / (1 + 60000 * exp(-17))) <= 1e-6);
+    assert_true(fabs((double)y[COUNT - 1] / (exp(-17) / (1 + 60000 * exp(-17))) - 1) <= 1e-6);
+}
+
 static void instruction_sets_agree(void **state)
 {
     (void)state;
@@ -406,6 +437,8 @@ static void memory_is_aligned_and_zero(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(small_exponentials_are_exact),
+        cmocka_unit_test(softmax_keeps_its_tail),
         cmocka_unit_test(instruction_sets_agree),
         cmocka_unit_test(exponentials_at_the_limits),
         cmocka_unit_test(fault_nan_is_kept),

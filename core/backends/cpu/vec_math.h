@@ -27,10 +27,10 @@ static void vec_threshold(float *y, const float *x, int64_t n)
     EACH(i, n) y[i] = x[i] >= 0 ? 1.0f : x[i] < 0 ? 0.0f : x[i];
 }
 
-/* exp(x) - 1, relative error below 4e-7 also near 0. x = n ln 2 + r with |r| <= ln 2 / 2; the Taylor series
- * of exp(r) - 1 to r^7; then 2^n (p + 1) - 1 = 2^n p + (2^n - 1). Adding 1.5 * 2^23 rounds to an integer,
- * which is then in the low bits. Below -87 and above 88 the result is that of the limit. */
-static inline float expm1_of(float x)
+/* exp(x) = 2^n (p + 1), n and p in two pieces so that each user rounds where it can afford to: x = n ln 2 + r
+ * with |r| <= ln 2 / 2, and p the Taylor series of exp(r) - 1 to r^7. Adding 1.5 * 2^23 rounds to an integer,
+ * which is then in the low bits. Below -87 and above 88 it is that of the limit. */
+static inline float exp_parts(float x, float *power)
 {
     x = x > 88 ? 88 : x;
     x = x < -87 ? -87 : x;
@@ -39,16 +39,28 @@ static inline float expm1_of(float x)
     uint32_t bits;
     __builtin_memcpy(&bits, &shifted, sizeof bits);
     bits = (bits + 127) << 23;
-    float power;
-    __builtin_memcpy(&power, &bits, sizeof power);
+    __builtin_memcpy(power, &bits, sizeof *power);
     float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
     float p = 1.0f / 720 + r * (1.0f / 5040);
     p = 1.0f / 120 + r * p;
     p = 1.0f / 24 + r * p;
     p = 1.0f / 6 + r * p;
     p = 0.5f + r * p;
-    p = r + r * r * p;
+    return r + r * r * p;
+}
+
+/* exp(x) - 1, relative error below 4e-7 also near 0. */
+static inline float expm1_of(float x)
+{
+    float power, p = exp_parts(x, &power);
     return power * p + (power - 1);
+}
+
+/* exp(x), relative error below 4e-7 also where it is small: many small ones may make a sum. Below -87: 0. */
+static inline float exp_of(float x)
+{
+    float power, p = exp_parts(x, &power);
+    return x < -87 ? 0 : power * p + power;
 }
 
 static inline float logistic_of(float x)
@@ -61,7 +73,7 @@ static inline float logistic_of(float x)
 static inline float normal_cdf(float x, float *density)
 {
     float z = fabsf(x) * 0.70710678f, t = 1 / (1 + 0.3275911f * z);
-    float e = expm1_of(-z * z) + 1;
+    float e = exp_of(-z * z);
     float tail =
         ((((1.061405429f * t - 1.453152027f) * t + 1.421413741f) * t - 0.284496736f) * t + 0.254829592f) * t *
         e * 0.5f;
@@ -195,7 +207,7 @@ static void vec_hardswish_backward(float *dx, const float *dy, const float *x, i
 /* With e = exp(x) and w = e (e + 2): tanh(log(1 + e)) = w / (w + 2). Beyond 20 it is 1. */
 static inline float mish_product(float x, float *e)
 {
-    *e = expm1_of(x > 20 ? 20 : x) + 1;
+    *e = exp_of(x > 20 ? 20 : x);
     return *e * (*e + 2);
 }
 
@@ -224,7 +236,7 @@ static inline float gelu_tanh_q(float x, float *u)
 {
     *u = 0.79788456f * (x + 0.044715f * x * x * x);
     float a = 2 * fabsf(*u);
-    return 1 / (expm1_of(a > 80 ? 80 : a) + 1);
+    return 1 / exp_of(a > 80 ? 80 : a);
 }
 
 /* 1 + tanh(u) */
@@ -253,5 +265,5 @@ static void vec_gelu_tanh_backward(float *dx, const float *dy, const float *x, i
 
 static void vec_exp_shifted(float *y, const float *x, float shift, int64_t n)
 {
-    EACH(i, n) y[i] = expm1_of(x[i] - shift) + 1;
+    EACH(i, n) y[i] = exp_of(x[i] - shift);
 }

@@ -53,7 +53,7 @@ static double vec_sum(const float *x, int64_t n)
 static void vec_softmax(float *y, const float *x, int64_t n)
 {
     const float top = vec_largest(x, n);
-    EACH(i, n) y[i] = expm1_of(x[i] - top) + 1;
+    EACH(i, n) y[i] = exp_of(x[i] - top);
     const float factor = (float)(1 / vec_sum(y, n));
     EACH(i, n) y[i] = factor * y[i];
 }
