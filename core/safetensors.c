@@ -202,20 +202,28 @@ static nt_status parse_header(nt_safetensors *file, const char *text, size_t n_b
     return NT_OK;
 }
 
+/* What torch.save begins with. A header may have such a length too, so this is asked only of what is none. */
+static bool is_pickled(const unsigned char *begin)
+{
+    return memcmp(begin, "PK\3\4", 4) == 0 || (begin[0] == 0x80 && begin[1] == 2);
+}
+
 static nt_status read_header(nt_safetensors *file, int64_t file_bytes)
 {
     unsigned char length[LENGTH_BYTES];
+    char first = 0;
     NT_CHECK(file_bytes >= LENGTH_BYTES, NT_ERR_DATA,
              "'%s' is not a safetensors file: it has only %lld bytes", file->path, (long long)file_bytes);
     NT_TRY(read_at(file, length, sizeof length, 0));
     uint64_t n = little_endian(length, LENGTH_BYTES);
-    const bool pickled = memcmp(length, "PK\3\4", 4) == 0 || (length[0] == 0x80 && length[1] == 2);
-    NT_CHECK(!pickled, NT_ERR_DATA,
+    const bool fits = n >= 2 && n <= MAX_HEADER_BYTES && (int64_t)n <= file_bytes - LENGTH_BYTES;
+    if (fits) NT_TRY(read_at(file, &first, 1, LENGTH_BYTES));
+    NT_CHECK(first == '{' || !is_pickled(length), NT_ERR_DATA,
              "'%s' is a file of torch.save, not a safetensors file: write it anew with "
              "safetensors.torch.save_file(model.state_dict(), ...)",
              file->path);
     NT_CHECK(
-        n >= 2 && n <= MAX_HEADER_BYTES && (int64_t)n <= file_bytes - LENGTH_BYTES, NT_ERR_DATA,
+        fits, NT_ERR_DATA,
         "'%s' is not a safetensors file, or is cut off: its header would have %llu bytes, the file has %lld",
         file->path, (unsigned long long)n, (long long)file_bytes);
     file->data_offset = LENGTH_BYTES + (int64_t)n;

@@ -189,6 +189,53 @@ static void broken_lengths(void **state)
     nt_error_clear();
 }
 
+/* The length of a header may be any: 640 = 0x0280 begins as a pickle does. */
+static void lengths_like_a_pickle(void **state)
+{
+    (void)state;
+    enum { N = 2 * 65536 + 640 };
+    const size_t lengths[] = {640, 65536 + 640, N};
+    const char *entry = "{" TENSOR("w", "F32", "[1]", 0, 4) "}";
+    char *header = malloc(N + 1);
+    nt_safetensors *file;
+    assert_non_null(header);
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        memset(header, ' ', N);
+        memcpy(header, entry, strlen(entry));
+        header[lengths[i]] = '\0';
+        put_file(header, -1, 4);
+        if (nt_safetensors_open(&file, path) != NT_OK) fail_msg("%s", nt_error_last()->message);
+        assert_int_equal(nt_safetensors_count(file), 1);
+        nt_safetensors_close(file);
+    }
+    free(header);
+}
+
+/* Begins as torch.save's files do: a zip archive (the length it would be fits into the file, or does not), a
+ * pickle of protocol 2. */
+static void a_pickle_is_named(void **state)
+{
+    (void)state;
+    const struct {
+        unsigned char begin[8];
+        size_t n;
+    } kinds[] = {{"PK\3\4\0\0\10\10", 1000},
+                 {"PK\3\4\0\0\0\0", 0x04034b50},
+                 {"\x80\2\x8a\12l\xfc\x9c\x46", 1000},
+                 {"\x80\2\0\0\0\0\0\0", 1000}};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        nt_safetensors *file;
+        FILE *out = fopen(path, "wb");
+        assert_non_null(out);
+        assert_int_equal(fwrite(kinds[i].begin, 1, 8, out), 8);
+        assert_int_equal(fclose(out), 0);
+        assert_int_equal(truncate(path, (off_t)(8 + kinds[i].n)), 0); /* zeros, and no room on the disk */
+        assert_int_equal(nt_safetensors_open(&file, path), NT_ERR_DATA);
+        assert_non_null(strstr(nt_error_last()->message, "is a file of torch.save"));
+        nt_error_clear();
+    }
+}
+
 static void integers_are_no_weights(void **state)
 {
     (void)state;
@@ -207,9 +254,10 @@ static void integers_are_no_weights(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(written_is_read), cmocka_unit_test(failed_write_leaves_what_was_there),
-        cmocka_unit_test(float_types),     cmocka_unit_test(broken_rules),
-        cmocka_unit_test(broken_lengths),  cmocka_unit_test(integers_are_no_weights),
+        cmocka_unit_test(written_is_read),   cmocka_unit_test(failed_write_leaves_what_was_there),
+        cmocka_unit_test(float_types),       cmocka_unit_test(broken_rules),
+        cmocka_unit_test(broken_lengths),    cmocka_unit_test(lengths_like_a_pickle),
+        cmocka_unit_test(a_pickle_is_named), cmocka_unit_test(integers_are_no_weights),
     };
     return cmocka_run_group_tests(tests, make_path, remove_path);
 }
