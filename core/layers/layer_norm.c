@@ -6,6 +6,8 @@
 #include "core/layers/common.h"
 #include "core/onnx.h"
 
+#include <stdlib.h>
+
 static nt_status layer_norm_infer(nt_layer *layer)
 {
     const nt_layer_norm_options *o = layer->options;
@@ -52,15 +54,32 @@ static const nt_option layer_norm_options[] = {
      .help = "trained scale and shift of each element"},
 };
 
-/* The operator must have a scale: a single one is as good as one for each element. */
+/* Ones, as many as are normalised together: the operator must have a scale, and onnxruntime took one that is
+ * broadcast, as the standard allows, only from the end of 2025 on. NULL if there is no memory. */
+static const char *unit_scale(const nt_layer *layer, nt_onnx *o)
+{
+    const int n_dims = (int)((const nt_layer_norm_options *)layer->options)->normalized_dims;
+    nt_shape run = {.n_dims = n_dims};
+    for (int i = 0; i < n_dims; i++)
+        run.dim[i] = layer->out.dim[layer->out.n_dims - n_dims + i];
+    const size_t n = (size_t)nt_shape_elems(run);
+    float *ones = calloc(n, sizeof *ones);
+    if (!ones) return NULL;
+    for (size_t i = 0; i < n; i++)
+        ones[i] = 1;
+    const char *name = nt_onnx_floats(o, ones, run);
+    free(ones);
+    return name;
+}
+
 static nt_status layer_norm_onnx(const nt_layer *layer, nt_onnx *o)
 {
     const nt_layer_norm_options *l = layer->options;
-    const char *one =
-        l->elementwise_affine ? NULL : nt_onnx_floats(o, &(float){1}, nt_shape_of(1, (int64_t)1));
+    const char *scale = l->elementwise_affine ? nt_onnx_param(o, NT_LN_WEIGHT) : unit_scale(layer, o);
+    NT_CHECK_ALLOC(scale, (size_t)nt_shape_elems(layer->out) * sizeof(float));
     nt_onnx_op(o, "LayerNormalization");
     nt_onnx_input(o, nt_onnx_x(o, 0));
-    nt_onnx_input(o, l->elementwise_affine ? nt_onnx_param(o, NT_LN_WEIGHT) : one);
+    nt_onnx_input(o, scale);
     if (l->elementwise_affine) nt_onnx_input(o, nt_onnx_param(o, NT_LN_BIAS));
     nt_onnx_int(o, "axis", -l->normalized_dims);
     nt_onnx_float(o, "epsilon", l->eps);

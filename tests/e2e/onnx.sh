@@ -38,6 +38,7 @@ uneven = adaptive_avg_pool output_size=3,5
 slopes = prelu num_parameters=12
 twice = scale factor=2 shift=0.1
 part = slice start=2 length=8
+whole = layer_norm normalized_dims=3 elementwise_affine=no
 turn = permute dims=2,3,1
 line = reshape shape=-1,8
 place = position_embedding max_length=20
@@ -86,6 +87,15 @@ import sys
 import h5py, numpy as np, onnx, onnxruntime
 model = onnx.load("net.onnx")
 onnx.checker.check_model(model, full_check=True)
+# onnxruntime before the end of 2025 takes no scale that is broadcast.
+shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim]
+          for v in onnx.shape_inference.infer_shapes(model).graph.value_info}
+scales = {i.name: list(i.dims) for i in model.graph.initializer}
+norms = [node for node in model.graph.node if node.op_type == "LayerNormalization"]
+assert len(norms) == 3, len(norms)
+for node in norms:
+    axis = next(a.i for a in node.attribute if a.name == "axis")
+    assert scales[node.input[1]] == shapes[node.output[0]][axis:], (node.name, scales[node.input[1]])
 with h5py.File(sys.argv[1]) as file:
     x = file["test/data"][:]
 with h5py.File("p.h5") as file:
