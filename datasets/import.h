@@ -26,6 +26,7 @@ typedef struct nt_import_args {
                           npy: y has so many columns, of values; 0: integers are classes */
     bool label_first;  /* the label or targets are the first columns */
     bool header;       /* the first line holds names */
+    bool no_header;    /* it is a row, whatever it looks like */
     double scale;      /* attribute `scale`; 0: 1/255 for uint8, 1 for float */
     /* images */
     int64_t size[2];        /* height and width to resize to; 0: as they are */

@@ -4,6 +4,7 @@
  * (then they are stored as uint8, else as float32) and which words stand for classes, and then once for each
  * part that is written. Only a class may be a word, in every row or in none: a word elsewhere, an empty
  * field, a value beyond float32, a row of another length is an error with file, line and column. */
+#include "core/log.h"
 #include "core/text.h"
 #include "datasets/class_words.h"
 #include "datasets/import.h"
@@ -18,6 +19,7 @@
 #define MAX_COLUMNS     65536
 #define MAX_CLASSES     65536
 #define MAX_WORD        200
+#define FEW_ROWS        10             /* in so few each class may well be there once */
 #define BYTE_ORDER_MARK "\xEF\xBB\xBF" /* spreadsheets put it before UTF-8 */
 
 typedef struct csv {
@@ -36,6 +38,9 @@ typedef struct csv_facts {
     int64_t n_columns, n_rows, n_test, n_classes;
     nt_class_words words; /* n = 0: classes are numbers */
     bool bytes;
+    char first[MAX_WORD + 1]; /* the first row's class, if that is a word */
+    int64_t first_line;
+    bool first_again; /* another row is of that class */
 } csv_facts;
 
 /* Room for one row on its way out. */
@@ -186,6 +191,23 @@ static const double *targets(const csv *c)
     return c->args->label_first ? c->value : c->value + c->n_columns - n_target_columns(c->args);
 }
 
+static nt_status look_at_word(const csv *c, csv_facts *facts)
+{
+    NT_CHECK(facts->words.n < MAX_CLASSES || nt_class_words_find(&facts->words, c->word) >= 0, NT_ERR_DATA,
+             "'%s', line %lld: the %s column is taken for the class, and holds more than %d different words; "
+             "%s, and --targets N float targets",
+             nt_zfile_path(c->file), (long long)c->line, c->args->label_first ? "first" : "last", MAX_CLASSES,
+             c->args->label_first ? "without --label-first it is the last" : "--label-first takes the first");
+    NT_TRY(nt_class_words_add(&facts->words, c->word, MAX_CLASSES));
+    facts->n_classes = facts->words.n;
+    if (facts->n_rows == 0) {
+        snprintf(facts->first, sizeof facts->first, "%s", c->word);
+        facts->first_line = c->line;
+    } else if (!facts->first_again)
+        facts->first_again = strcmp(facts->first, c->word) == 0;
+    return NT_OK;
+}
+
 /* Classes are words in every row or in none. */
 static nt_status look_at_class(const csv *c, csv_facts *facts)
 {
@@ -193,17 +215,18 @@ static nt_status look_at_class(const csv *c, csv_facts *facts)
     const double label = targets(c)[0];
     const bool words = facts->words.n > 0;
     NT_CHECK(facts->n_rows == 0 || words == (c->word != NULL), NT_ERR_DATA,
-             "'%s', line %lld: the class is a %s, in the lines before it is a %s", path, (long long)c->line,
-             words ? "number" : "word", words ? "word" : "number");
+             "'%s', line %lld: the class is a %s, in the lines before it is a %s%s", path, (long long)c->line,
+             words ? "number" : "word", words ? "word" : "number",
+             words && facts->n_rows == 1 && !c->args->header
+                 ? "; if the first line holds names, give --header"
+                 : "");
     if (c->word) {
-        NT_TRY(nt_class_words_add(&facts->words, c->word, MAX_CLASSES));
-        facts->n_classes = facts->words.n;
+        NT_TRY(look_at_word(c, facts));
         return NT_OK;
     }
     NT_CHECK(label >= 0 && label < MAX_CLASSES && label == floor(label), NT_ERR_DATA,
-             "'%s', line %lld: label %.17g is not a class number 0, 1, 2, ... (up to 65535); for float "
-             "targets give "
-             "--targets 1",
+             "'%s', line %lld: label %.17g is not a class number 0, 1, 2, ... (up to 65535); "
+             "for float targets give --targets 1",
              path, (long long)c->line, label);
     if ((int64_t)label + 1 > facts->n_classes) facts->n_classes = (int64_t)label + 1;
     return NT_OK;
@@ -236,6 +259,21 @@ static bool is_test(const nt_import_args *args, const csv_facts *facts, int64_t 
     return row >= facts->n_rows - args->test_rows || is_drawn(args, row);
 }
 
+/* Names of columns that are numbers, with a word for the class's, would be a sample and a class more. */
+static nt_status check_first_row(const csv *c, const csv_facts *facts)
+{
+    char text[400];
+    if (facts->words.n == 0 || facts->first_again || c->args->header || c->args->no_header) return NT_OK;
+    snprintf(
+        text, sizeof text,
+        "line %lld is of class '%.40s' and no other row is: if it holds names, give --header; if it is a "
+        "row, --no-header",
+        (long long)facts->first_line, facts->first);
+    NT_CHECK(facts->n_rows <= FEW_ROWS, NT_ERR_DATA, "'%s': %s", nt_zfile_path(c->file), text);
+    nt_warn("'%s': %s", nt_zfile_path(c->file), text);
+    return NT_OK;
+}
+
 static nt_status look_through(csv *c, csv_facts *facts)
 {
     const nt_import_args *args = c->args;
@@ -251,6 +289,7 @@ static nt_status look_through(csv *c, csv_facts *facts)
     facts->n_test += args->test_rows;
     facts->n_columns = c->n_columns;
     NT_CHECK(facts->n_rows > 0, NT_ERR_DATA, "'%s' has no rows", path);
+    NT_TRY(check_first_row(c, facts));
     NT_CHECK(facts->n_rows > facts->n_test && args->test_rows >= 0, NT_ERR_DATA,
              "'%s' has %lld rows; %lld for the test part leave none to train on", path,
              (long long)facts->n_rows, (long long)facts->n_test);
@@ -350,6 +389,7 @@ static nt_status run_csv(const nt_import_args *args)
     NT_CHECK(args->n_inputs == 1, NT_ERR_USAGE, "csv takes one file");
     NT_CHECK(args->test_rows == 0 || args->test_fraction <= 0, NT_ERR_USAGE,
              "--test-rows and --test-fraction exclude each other");
+    NT_CHECK(!args->header || !args->no_header, NT_ERR_USAGE, "--header and --no-header exclude each other");
     csv_row *row = malloc(sizeof *row);
     NT_CHECK_ALLOC(row, sizeof *row);
     nt_status status = look_and_write(args, &facts, row);
@@ -360,11 +400,10 @@ static nt_status run_csv(const nt_import_args *args)
 
 const nt_importer nt_import_csv = {
     .name = "csv",
-    .usage = "[--header] [--targets N] [--label-first] [--test-fraction F | --test-rows N] [--shape CxHxW] "
-             "[--scale S] FILE",
-    .help =
-        "rows of numbers; the last column is the class, a number or a word, or (--targets) the last N "
-        "columns "
-        "are float targets. --test-fraction takes rows from anywhere for the test part, --test-rows the last",
+    .usage = "[--header | --no-header] [--targets N] [--label-first] [--test-fraction F | --test-rows N] "
+             "[--shape CxHxW] [--scale S] FILE",
+    .help = "rows of numbers; the last column is the class, a number or a word, or (--targets) the last N "
+            "columns are float targets. --test-fraction takes rows from anywhere for the test part, "
+            "--test-rows the last",
     .run = run_csv,
 };

@@ -160,6 +160,7 @@ static nt_status import_run(nt_session *session, int argc, char **argv)
         {"targets", NT_FLAG_INT, &in.n_targets, "csv, npy: so many columns of target values"},
         {"label-first", NT_FLAG_BOOL, &in.label_first, "csv: label or targets come first"},
         {"header", NT_FLAG_BOOL, &in.header, "csv: the first line holds names"},
+        {"no-header", NT_FLAG_BOOL, &in.no_header, "csv: it is a row, though of a class that no other is of"},
         {"scale", NT_FLAG_STRING, &raw.scale, "csv: factor on stored values"},
         {"size", NT_FLAG_STRING, &raw.size, "images: resize all to HEIGHTxWIDTH, with antialias"},
         {"crop", NT_FLAG_BOOL, &in.crop, "images: with --size, cut out the middle instead of squeezing"},

@@ -1,6 +1,7 @@
 /* The importers, from files made here byte by byte: what comes out equals what went in, gzipped or not; and
  * every damage is an error with file and place that leaves neither output nor temporary file behind. */
 #include "core/h5.h"
+#include "core/log.h"
 #include "datasets/import.h"
 
 #include <setjmp.h>
@@ -289,6 +290,58 @@ static void test_csv_words_mistakes(void **state)
     expect_failure(import_csv(text, none), NT_ERR_DATA, "longer than 200 bytes");
 }
 
+/* A first line of numbers and a word, such as 0,1,kind, may be names or a row: a word that comes again is a
+ * class. Of a few rows it is only said. */
+static void test_csv_forgotten_header(void **state)
+{
+    (void)state;
+    const nt_import_args none = {0}, header = {.header = true}, no_header = {.no_header = true};
+    char text[300] = "0,1,kind\n";
+    int32_t label[13];
+    const int warnings = nt_log_warnings();
+    for (int i = 0; i < 9; i++)
+        sprintf(text + strlen(text), "%d,2,%s\n", i, i % 2 ? "oak" : "ash");
+    assert_int_equal(import_csv(text, none), NT_OK);
+    assert_int_equal(nt_log_warnings(), warnings + 1);
+    strcat(text, "9,9,oak\n");
+    expect_failure(
+        import_csv(text, none), NT_ERR_DATA,
+        "line 1 is of class 'kind' and no other row is: if it holds names, give --header; if it is "
+        "a row, --no-header");
+    assert_int_equal(import_csv(text, header), NT_OK);
+    read_back("/train/label", NT_I32, 10, label);
+    assert_true(label[0] == 0 && label[9] == 1);
+    assert_int_equal(import_csv(text, no_header), NT_OK);
+    read_back("/train/label", NT_I32, 11, label);
+    assert_true(label[0] == 1 && label[10] == 2); /* ash, kind, oak */
+    strcat(text, "9,9,kind\n");
+    assert_int_equal(import_csv(text, none), NT_OK);
+    assert_int_equal(nt_log_warnings(), warnings + 1);
+    expect_failure(import_csv("0,1,kind\n1,2,0\n", none), NT_ERR_DATA,
+                   "line 2: the class is a number, in the lines before it is a word; if the first line holds "
+                   "names, give --header");
+    expect_failure(import_csv("1,2,a\n", (nt_import_args){.header = true, .no_header = true}), NT_ERR_USAGE,
+                   "--header and --no-header exclude each other");
+}
+
+/* A name, or a text, in every row: the class is looked for in the wrong column. */
+static void test_csv_too_many_words(void **state)
+{
+    (void)state;
+    enum { N = 65537, LINE = 9 };
+    char *text = malloc(N * LINE + 8);
+    assert_non_null(text);
+    for (int i = 0; i < N; i++)
+        sprintf(text + (size_t)i * LINE, "1,w%05d\n", i);
+    strcpy(text + (size_t)(N - 1) * LINE, "1,w00007\n"); /* as many as may be, and one of them again */
+    assert_int_equal(import_csv(text, (nt_import_args){.no_header = true}), NT_OK);
+    sprintf(text + (size_t)(N - 1) * LINE, "1,w%05d\n", N - 1);
+    expect_failure(import_csv(text, (nt_import_args){0}), NT_ERR_DATA,
+                   "in.csv', line 65537: the last column is taken for the class, and holds more than 65536 "
+                   "different words; --label-first takes the first");
+    free(text);
+}
+
 /* What stands in the place of the output stays, unless it is a file that nobody is reading: root could
  * replace a device by a file. */
 static void test_places_for_the_output(void **state)
@@ -438,6 +491,8 @@ int main(void)
         cmocka_unit_test(test_csv_mistakes),
         cmocka_unit_test(test_csv_words),
         cmocka_unit_test(test_csv_words_mistakes),
+        cmocka_unit_test(test_csv_forgotten_header),
+        cmocka_unit_test(test_csv_too_many_words),
         cmocka_unit_test(test_places_for_the_output),
         cmocka_unit_test(test_csv_fraction),
         cmocka_unit_test(test_csv_values_beyond_float32),
