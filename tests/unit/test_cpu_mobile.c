@@ -123,25 +123,27 @@ static void stochastic_depth(void **state)
         }
 }
 
-/* What tokens and smoothed classes need: one and several positions, weights, smoothing, an ignored label. */
+/* What tokens and smoothed classes need: one and several positions, weights, smoothing, an ignored label:
+ * one of the classes, or PyTorch's -100, which is none. */
 static void losses_of_positions(void **state)
 {
     (void)state;
     static double weight[300];
+    static const double ignored[] = {NAN, 2, -100};
     int32_t label[96];
     for (int c = 0; c < 300; c++)
         weight[c] = 0.5 + c % 4;
     static const int64_t sizes[][3] = {{4, 6, 17}, {5, 1, 300}};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
-        for (int way = 0; way < 16; way++) {
+        for (int way = 0; way < 24; way++) {
             const int64_t n = sizes[i][0], p = sizes[i][1], k = sizes[i][2];
             const nt_loss_options o = {.class_dim = NT_CLASS_DIM_LAST,
                                        .class_weights = {way & 1 ? k : 0, weight},
                                        .label_smoothing = way & 2 ? 0.15 : 0,
-                                       .ignore_index = way & 4 ? 2 : NAN,
-                                       .mean_over = way & 8 ? NT_MEAN_OVER_WEIGHTS : NT_MEAN_OVER_SAMPLES};
+                                       .ignore_index = ignored[way / 8],
+                                       .mean_over = way & 4 ? NT_MEAN_OVER_WEIGHTS : NT_MEAN_OVER_SAMPLES};
             for (int64_t j = 0; j < n * p; j++)
-                label[j] = (int32_t)(j * 7 % k);
+                label[j] = way / 8 == 2 && j % 3 == 1 ? -100 : (int32_t)(j * 7 % k);
             nt_tensor target = nt_tensor_plain(NT_I32, nt_shape_of(2, n, p));
             target.data = label;
             pair_check(&(pair_spec){.kind = "cross_entropy_full",
