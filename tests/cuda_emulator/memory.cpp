@@ -320,6 +320,12 @@ cudaError_t cudaFree(void *ptr)
     return fail(device->sticky);
 }
 
+/* Looked up each time, so that a test may set it when it likes. */
+static bool too_large_to_pin(size_t n_bytes)
+{
+    return n_bytes > (size_t)nt_emu_env("NT_EMU_PINNED_BLOCK", INT64_MAX);
+}
+
 cudaError_t cudaHostAlloc(void **ptr, size_t n_bytes, unsigned flags)
 {
     ENTER();
@@ -329,7 +335,8 @@ cudaError_t cudaHostAlloc(void **ptr, size_t n_bytes, unsigned flags)
     Held held(lock);
     CHECK(forbid_unsafe());
     Allocation a = {};
-    if (fails_by_order() || !map_memory(&a, n_bytes)) return fail(cudaErrorMemoryAllocation);
+    if (fails_by_order() || too_large_to_pin(n_bytes) || !map_memory(&a, n_bytes))
+        return fail(cudaErrorMemoryAllocation);
     a.number = ++n_made;
     remember(a);
     *ptr = a.data;

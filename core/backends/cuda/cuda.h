@@ -34,7 +34,8 @@ typedef struct nt_cuda { /* backend->state */
     struct nt_cuda_posts *posts;
     struct nt_cuda_labels *labels;
     struct nt_cuda_recording *recordings;
-    bool graphs_off; /* capturing failed once, and it was said */
+    bool graphs_off;    /* capturing failed once, and it was said */
+    bool unpinned_said; /* that batches are in ordinary memory */
 } nt_cuda;
 
 static inline nt_cuda *nt_cuda_of(const nt_op *op)

@@ -41,10 +41,13 @@ NT_MUST nt_status nt_cuda_unstage(nt_backend *backend);
 
 /* --- pinned.c: host memory that the device copies from by itself --- */
 
+/* *out NULL: the host has no more that can be locked. */
+NT_MUST nt_status nt_cuda_try_malloc_host(nt_backend *backend, void **out, size_t n_bytes);
+/* That is an error. */
 NT_MUST nt_status nt_cuda_malloc_host(nt_backend *backend, void **out, size_t n_bytes);
 NT_MUST nt_status nt_cuda_alloc_host(nt_backend *backend, void **out, size_t n_bytes);
 void nt_cuda_free_host(nt_backend *backend, void *ptr);
-/* Whether [host, host + n_bytes) lies in a block of nt_cuda_alloc_host. */
+/* Whether [host, host + n_bytes) lies in a pinned block of nt_cuda_alloc_host. */
 bool nt_cuda_is_pinned(const nt_backend *backend, const void *host, size_t n_bytes);
 void nt_cuda_free_blocks(nt_backend *backend);
 

@@ -8,7 +8,8 @@
  * Batches lie in pinned memory (pinned.c), where the thread that read them put them: the device fetches them
  * by itself, and whoever wants to write there again waits for it with nt_cuda_unstage, which by then is over:
  * the host is at most two batches ahead. Any other memory is copied first into one of two pinned buffers of
- * the lane, which it gets when that happens the first time, and is free again when the call returns.
+ * the lane, which it gets when that happens the first time, and is free again when the call returns. Where
+ * the host can lock no memory for them, the driver copies, and the host waits for it.
  *
  * What kernels read of a pass (nt_cuda_pass, sample numbers) goes the same way, from the lane's own buffers.
  */
@@ -29,6 +30,7 @@ typedef struct nt_cuda_lane {
         nt_cuda_event taken;   /* in target: device is free */
     } turn[TURNS];
     int at;
+    bool unpinned; /* there is no memory for a turn's pinned */
 } nt_cuda_lane;
 
 static void close_lane(nt_cuda_lane *lane)
@@ -81,23 +83,26 @@ static struct turn *next_turn(nt_cuda_lane *lane)
     return t;
 }
 
-/* The next turn, with a pinned buffer that is free to be written. */
-static nt_status take_pinned(nt_backend *backend, nt_cuda_lane *lane, struct turn **out)
+/* The next turn, with a pinned buffer that is free to be written; without one if the host has none. */
+static nt_status take_turn(nt_backend *backend, nt_cuda_lane *lane, struct turn **out)
 {
     struct turn *t = *out = next_turn(lane);
-    if (!t->pinned) NT_TRY(nt_cuda_malloc_host(backend, &t->pinned, lane->n_bytes));
+    if (!t->pinned && !lane->unpinned) {
+        NT_TRY(nt_cuda_try_malloc_host(backend, &t->pinned, lane->n_bytes));
+        lane->unpinned = !t->pinned;
+    }
     NT_TRY(nt_cuda_wait_event(backend, t->arrived, "copy to the device"));
     return NT_OK;
 }
 
-/* n_bytes of pinned memory on their way to the lane's address. */
-static nt_status send(nt_backend *backend, nt_cuda_lane *lane, struct turn *t, const void *pinned,
+/* n_bytes of host memory on their way to the lane's address. */
+static nt_status send(nt_backend *backend, nt_cuda_lane *lane, struct turn *t, const void *host,
                       size_t n_bytes)
 {
     nt_cuda *cuda = nt_cuda_state(backend);
     NT_CUDA_TRY(backend, "cudaStreamWaitEvent", cudaStreamWaitEvent(cuda->copy, t->taken, 0));
     NT_CUDA_TRY(backend, "copy to the device",
-                cudaMemcpyAsync(t->device, pinned, n_bytes, cudaMemcpyHostToDevice, cuda->copy));
+                cudaMemcpyAsync(t->device, host, n_bytes, cudaMemcpyHostToDevice, cuda->copy));
     NT_CUDA_TRY(backend, "cudaEventRecord", cudaEventRecord(t->arrived, cuda->copy));
     NT_CUDA_TRY(backend, "cudaStreamWaitEvent", cudaStreamWaitEvent(cuda->compute, t->arrived, 0));
     NT_CUDA_TRY(backend, "copy of the batch",
@@ -156,11 +161,24 @@ void nt_cuda_free_lanes(nt_backend *backend)
     cuda->pass_lane = NULL;
 }
 
+/* From memory that is not pinned. The driver may keep the host within the copy until the stream gets there,
+ * where nobody asks backend->poll: so nothing may be before it. */
+static nt_status send_slowly(nt_backend *backend, nt_cuda_lane *lane, struct turn *t, const void *host,
+                             size_t n_bytes)
+{
+    NT_TRY(nt_cuda_wait_event(backend, t->taken, "copy of the batch"));
+    NT_TRY(nt_cuda_wait_stream(backend, nt_cuda_state(backend)->copy, "copy to the device"));
+    NT_TRY(send(backend, lane, t, host, n_bytes));
+    NT_TRY(nt_cuda_wait_event(backend, t->arrived, "copy to the device"));
+    return NT_OK;
+}
+
 static nt_status stage(nt_backend *backend, nt_cuda_lane *lane, const void *host, size_t n_bytes)
 {
     struct turn *t;
     if (nt_cuda_is_pinned(backend, host, n_bytes)) return send(backend, lane, next_turn(lane), host, n_bytes);
-    NT_TRY(take_pinned(backend, lane, &t));
+    NT_TRY(take_turn(backend, lane, &t));
+    if (!t->pinned) return send_slowly(backend, lane, t, host, n_bytes);
     memcpy(t->pinned, host, n_bytes);
     NT_TRY(send(backend, lane, t, t->pinned, n_bytes));
     return NT_OK;
@@ -192,7 +210,8 @@ nt_status nt_cuda_begin_pass(nt_backend *backend, const nt_pass *pass, int64_t n
     nt_cuda *cuda = nt_cuda_state(backend);
     struct turn *t;
     NT_TRY(reserve_pass(backend, n));
-    NT_TRY(take_pinned(backend, cuda->pass_lane, &t));
+    NT_TRY(take_turn(backend, cuda->pass_lane, &t));
+    if (!t->pinned) NT_TRY(nt_cuda_malloc_host(backend, &t->pinned, cuda->pass_lane->n_bytes));
     nt_cuda_pass *scalars = t->pinned;
     int64_t *sample = (int64_t *)((char *)t->pinned + PASS_BYTES);
     *scalars = (nt_cuda_pass){.scale = pass->scale,
