@@ -27,9 +27,8 @@
 
 /* What a library says of objects in a format that came after it. */
 #define NEWER_HDF5                                                                                           \
-    ": it seems to be written by a newer HDF5 than the one in use here; write it with libver='earliest', "   \
-    "or "                                                                                                    \
-    "rewrite it with that version's h5repack"
+    ": it seems to be written by a newer HDF5 than the one in use here; "                                    \
+    "write it with libver='earliest', or rewrite it with that version's h5repack"
 
 /* --- opening --- */
 

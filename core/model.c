@@ -558,11 +558,11 @@ static nt_status check_classes(const builder *b, int node)
                                     nt_shape_text(output->out, shape),
                                     loss->class_dim == NT_CLASS_DIM_LAST ? "last" : "first",
                                     loss->class_dim == NT_CLASS_DIM_LAST ? "last" : "first");
-    return nt_config_fail_group(
-        b->config, nt_config_get_group(b->config, output->group), NULL,
-        "layer %s has %lld outputs but the data have %lld classes: give the last layer `units = "
-        "%lld`",
-        output->name, (long long)output->out.dim[dim], (long long)classes, (long long)classes);
+    return nt_config_fail_group(b->config, nt_config_get_group(b->config, output->group), NULL,
+                                "layer %s has %lld outputs but the data have %lld classes: "
+                                "give the last layer `units = %lld`",
+                                output->name, (long long)output->out.dim[dim], (long long)classes,
+                                (long long)classes);
 }
 
 /* Marks what neither the output nor any head needs as an error, and what only heads need. */

@@ -55,8 +55,7 @@ nt_status nt_cuda_blas_open(const nt_op *op, const int64_t *dim, int n)
     for (int i = 0; i < n; i++)
         NT_CHECK(dim[i] <= INT_MAX, NT_ERR_CONFIG,
                  "layer %s: %s multiplies a matrix of %lld rows or columns, and cuBLAS counts them up to %d; "
-                 "use a "
-                 "smaller batch or layer",
+                 "use a smaller batch or layer",
                  op->name, op->impl->kind, (long long)dim[i], INT_MAX);
     NT_TRY(open_once(op->backend));
     return NT_OK;
