@@ -80,6 +80,14 @@ static nt_status record(nt_backend *backend, nt_cuda_recording *r, nt_status (*f
     return status;
 }
 
+/* An illegal access of an earlier kernel makes every later call fail, recording among them: what comes next
+ * says so. */
+static bool device_lives(nt_cuda *cuda)
+{
+    int code = cudaStreamQuery(cuda->compute);
+    return code == cudaSuccess || code == cudaErrorNotReady;
+}
+
 /* Records on all ranks or on none: r->exec afterwards says which. */
 static nt_status record_together(nt_backend *backend, nt_cuda_recording *r, nt_status (*fn)(void *arg),
                                  void *arg)
@@ -87,7 +95,7 @@ static nt_status record_together(nt_backend *backend, nt_cuda_recording *r, nt_s
     nt_cuda *cuda = nt_cuda_state(backend);
     nt_status status = record(backend, r, fn, arg);
     bool captured = status == NT_OK;
-    if (!captured)
+    if (!captured && device_lives(cuda))
         nt_info("the step is not recorded as a CUDA graph but runs kernel by kernel: %s",
                 nt_error_last()->message);
     nt_error_clear();
