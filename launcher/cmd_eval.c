@@ -2,6 +2,7 @@
  * its slices. */
 #include "launcher/command.h"
 #include "launcher/evaluate.h"
+#include "launcher/json.h"
 #include "launcher/resume.h"
 
 #include "core/log.h"
@@ -46,14 +47,16 @@ static void print_json(const nt_session *s, const nt_resume *used, const finding
 {
     const nt_loss_sum *sum = &f->sum;
     const nt_range range = nt_accuracy_range(s->model, sum, &f->clusters);
-    printf("{\"step\": %lld, \"samples\": %lld, \"loss\": %.9g, \"loss_std\": %.9g",
-           (long long)used->position.step, (long long)sum->n, nt_mean_loss(sum),
-           nt_spread(sum->loss, sum->loss_squared, sum->n));
+    const double perplexity = nt_perplexity(s->model, sum);
+    printf("{\"step\": %lld, \"samples\": %lld, \"loss\": %s, \"loss_std\": %s",
+           (long long)used->position.step, (long long)sum->n, nt_json_number(nt_mean_loss(sum)).text,
+           nt_json_number(nt_spread(sum->loss, sum->loss_squared, sum->n)).text);
     if (!isnan(nt_accuracy(sum)))
-        printf(", \"correct\": %lld, \"answers\": %lld, \"accuracy\": %.9g, \"accuracy_low\": %.9g, "
-               "\"accuracy_high\": %.9g",
-               (long long)sum->correct, (long long)sum->answers, nt_accuracy(sum), range.low, range.high);
-    if (!isnan(nt_perplexity(s->model, sum))) printf(", \"perplexity\": %.9g", nt_perplexity(s->model, sum));
+        printf(", \"correct\": %lld, \"answers\": %lld, \"accuracy\": %s, \"accuracy_low\": %s, "
+               "\"accuracy_high\": %s",
+               (long long)sum->correct, (long long)sum->answers, nt_json_number(nt_accuracy(sum)).text,
+               nt_json_number(range.low).text, nt_json_number(range.high).text);
+    if (!isnan(perplexity)) printf(", \"perplexity\": %s", nt_json_number(perplexity).text);
     printf("}\n");
 }
 
