@@ -4,6 +4,7 @@
 #include "core/file.h"
 #include "core/log.h"
 #include "launcher/events.h"
+#include "launcher/json.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +20,8 @@
 #define OLD_HEADER   "step,epoch,split,loss,accuracy,lr,grad_norm,samples_per_s\n" /* of older versions */
 #define TIMES_HEADER "step,phase,seconds\n"
 #define LINE_BYTES   512
-#define N_VALUES     6 /* of a row */
+#define N_VALUES     6    /* of a row */
+#define MAX_ASIDE    1000 /* copies of a file that somebody has worked on */
 
 struct nt_metrics {
     int json, csv, times; /* file descriptors */
@@ -39,11 +41,15 @@ static bool line_step(const char *line, int64_t *step)
     return *end == ',';
 }
 
-/* A run that goes on keeps the header that it has. */
-static bool is_header_line(const char *line, int64_t step)
+static bool is_header_line(const char *line)
 {
-    if (strcmp(line, OLD_HEADER) == 0) return step > 0;
-    return strcmp(line, CSV_HEADER) == 0 || strcmp(line, TIMES_HEADER) == 0;
+    return strcmp(line, CSV_HEADER) == 0 || strcmp(line, OLD_HEADER) == 0 || strcmp(line, TIMES_HEADER) == 0;
+}
+
+/* A run that goes on keeps the header that it has, a fresh one begins with that of today. */
+static bool header_stays(const char *line, int64_t step)
+{
+    return step > 0 || strcmp(line, OLD_HEADER) != 0;
 }
 
 /* Bytes of the file that stay: whole lines up to the first one past `step`. *strange: that one is no line of
@@ -53,14 +59,14 @@ static nt_status kept_bytes(FILE *file, int64_t step, off_t *kept, bool *strange
     char *line = NULL;
     size_t cap = 0;
     ssize_t n;
-    int64_t line_at;
+    int64_t line_at = 0;
     *kept = 0;
     *strange = false;
     while ((n = getline(&line, &cap, file)) > 0) {
-        bool is_header = *kept == 0 && is_header_line(line, step);
+        bool is_header = *kept == 0 && is_header_line(line);
         bool whole = line[n - 1] == '\n', ours = is_header || line_step(line, &line_at);
         *strange = whole && !ours;
-        if (!whole || !ours || (!is_header && line_at > step)) break;
+        if (!whole || !ours || !(is_header ? header_stays(line, step) : line_at <= step)) break;
         *kept += n;
     }
     bool failed = ferror(file) != 0;
@@ -69,22 +75,35 @@ static nt_status kept_bytes(FILE *file, int64_t step, off_t *kept, bool *strange
     return NT_OK;
 }
 
-/* Puts a copy of the file beside it, in the place of an older one. */
+/* Creates the first of path.old, path.old.1, ... that is not there: an earlier copy stays. */
+static nt_status create_aside(const char *path, char aside[PATH_MAX], int *out)
+{
+    char number[16] = "";
+    for (int i = 1; i <= MAX_ASIDE; i++) {
+        NT_CHECK(snprintf(aside, PATH_MAX, "%s.old%s", path, number) < PATH_MAX, NT_ERR_CREATE,
+                 "the path of the run folder is too long");
+        *out = open(aside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+        if (*out >= 0 || errno != EEXIST) break;
+        snprintf(number, sizeof number, ".%d", i);
+    }
+    NT_CHECK(*out >= 0, NT_ERR_CREATE, "cannot write '%s': %s", aside, strerror(errno));
+    return NT_OK;
+}
+
+/* Puts a copy of the file beside it. */
 static nt_status set_aside(const char *path, int fd)
 {
     char aside[PATH_MAX], bytes[65536];
-    NT_CHECK(snprintf(aside, sizeof aside, "%s.old", path) < (int)sizeof aside, NT_ERR_CREATE,
-             "the path of the run folder is too long");
-    (void)unlink(aside);
-    int out = open(aside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
-    bool good = out >= 0;
+    int out = -1;
+    NT_TRY(create_aside(path, aside, &out));
+    bool good = true;
     ssize_t n = 1;
     for (off_t at = 0; good && n > 0; at += n) {
         n = pread(fd, bytes, sizeof bytes, at);
         good = n >= 0 && nt_file_write(out, bytes, (size_t)n);
     }
     int error = errno;
-    if (out >= 0) close(out);
+    close(out);
     NT_CHECK(good, NT_ERR_CREATE, "cannot write '%s': %s", aside, strerror(error));
     nt_warn(
         "'%s' holds lines that no run has written; it is kept as '%s', and lines from there on are left out",
@@ -180,8 +199,7 @@ nt_status nt_metrics_open(nt_metrics **out, const char *dir, int64_t step, bool 
 static size_t json_field(char *line, size_t cap, const char *key, double value)
 {
     if (isnan(value)) return 0;
-    if (isinf(value)) return (size_t)snprintf(line, cap, ", \"%s\": null", key);
-    return (size_t)snprintf(line, cap, ", \"%s\": %.9g", key, value);
+    return (size_t)snprintf(line, cap, ", \"%s\": %s", key, nt_json_number(value).text);
 }
 
 static size_t csv_field(char *line, size_t cap, double value)

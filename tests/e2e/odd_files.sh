@@ -18,6 +18,11 @@ expect 0 nntrain cfg.ini run.epochs=2
 says_once "warning: 'run/metrics.csv' holds lines that no run has written; it is kept as 'run/metrics.csv.old'"
 cmp -s crlf run/metrics.csv.old || fail "the rows are lost"
 grep -q '^32,2,valid' run/metrics.csv || fail "no rows after the resume"
+sed 's/$/\r/' run/metrics.csv >crlf_again && cp crlf_again run/metrics.csv
+expect 0 nntrain cfg.ini run.epochs=3
+says_once "it is kept as 'run/metrics.csv.old.1'"
+cmp -s crlf run/metrics.csv.old || fail "the rows of the first time are lost"
+cmp -s crlf_again run/metrics.csv.old.1 || fail "the rows of the second time are lost"
 
 # Choices of algorithms that are none.
 rm -r run/checkpoints

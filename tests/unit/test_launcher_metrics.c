@@ -2,6 +2,7 @@
 #include "launcher/metrics.h"
 
 #include "core/log.h"
+#include "launcher/json.h"
 #include "tests/unit/h5_helpers.h"
 
 #include <math.h>
@@ -65,6 +66,7 @@ static void older_files_keep_their_columns(void **state)
     (void)state;
     static const char old[] = "step,epoch,split,loss,accuracy,lr,grad_norm,samples_per_s\n"
                               "1,1,train,1,,0.1,2,3\n2,1,train,1,,0.1,2,3\n";
+    const int warnings = nt_log_warnings();
     for (int fresh = 0; fresh < 2; fresh++) {
         FILE *file = fopen(in_dir("metrics.csv"), "w");
         fputs(old, file);
@@ -76,6 +78,18 @@ static void older_files_keep_their_columns(void **state)
                                   : "step,epoch,split,loss,accuracy,lr,grad_norm,samples_per_s\n"
                                     "1,1,train,1,,0.1,2,3\n3,1,train,0.333333333,,0.1,inf,1000000\n");
     }
+    assert_int_equal(nt_log_warnings(), warnings); /* that somebody has worked on the file */
+}
+
+static void json_has_no_infinities(void **state)
+{
+    (void)state;
+    assert_string_equal(nt_json_number(0.1).text, "0.1");
+    assert_string_equal(nt_json_number(-1.0 / 3).text, "-0.333333333");
+    assert_string_equal(nt_json_number(1e300).text, "1e+300");
+    assert_string_equal(nt_json_number(INFINITY).text, "null");
+    assert_string_equal(nt_json_number(-INFINITY).text, "null");
+    assert_string_equal(nt_json_number(NAN).text, "null");
 }
 
 /* Killed after step 7 and resumed from 5: the same bytes as one uninterrupted run. */
@@ -122,18 +136,22 @@ static void fresh_run_begins_empty(void **state)
 static void edited_files_are_kept(void **state)
 {
     (void)state;
-    static char before[8192];
+    static const char *const aside[] = {"metrics.csv.old", "metrics.csv.old.1", "metrics.csv.old.2"};
+    static char before[3][8192];
     write_rows(0, 1, 3);
-    FILE *file = fopen(in_dir("metrics.csv"), "a");
-    fputs("4;1;train;0,25\r\n", file);
-    fclose(file);
-    strcpy(before, content("metrics.csv"));
-    int warnings = nt_log_warnings();
-    write_rows(3, 4, 4);
-    assert_int_equal(nt_log_warnings(), warnings + 1);
-    assert_string_equal(content("metrics.csv.old"), before);
-    assert_null(strstr(content("metrics.csv"), ";"));
-    assert_non_null(strstr(content("metrics.csv"), "\n4,1,train,0.25"));
+    for (int time = 0; time < 3; time++) { /* a copy does not take the place of an earlier one */
+        FILE *file = fopen(in_dir("metrics.csv"), "a");
+        fprintf(file, "%d;1;train;0,25\r\n", 4 + time);
+        fclose(file);
+        strcpy(before[time], content("metrics.csv"));
+        int warnings = nt_log_warnings();
+        write_rows(3 + time, 4 + time, 4 + time);
+        assert_int_equal(nt_log_warnings(), warnings + 1);
+        assert_null(strstr(content("metrics.csv"), ";"));
+        assert_non_null(strstr(content("metrics.csv"), "\n4,1,train,0.25"));
+    }
+    for (int time = 0; time < 3; time++)
+        assert_string_equal(content(aside[time]), before[time]);
     assert_int_not_equal(access(in_dir("metrics.jsonl.old"), F_OK), 0);
 }
 
@@ -172,6 +190,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(same_fields_in_both_files, make_test_dir, remove_test_dir),
         cmocka_unit_test_setup_teardown(older_files_keep_their_columns, make_test_dir, remove_test_dir),
+        cmocka_unit_test(json_has_no_infinities),
         cmocka_unit_test_setup_teardown(resumed_files_equal_uninterrupted_ones, make_test_dir,
                                         remove_test_dir),
         cmocka_unit_test_setup_teardown(torn_last_line_is_cut, make_test_dir, remove_test_dir),
