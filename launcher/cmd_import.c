@@ -65,8 +65,10 @@ static bool takes(const char *usage, const char *flag)
 {
     char word[64];
     snprintf(word, sizeof word, "--%s", flag);
-    for (const char *at = usage; (at = strstr(at, word)); at++)
-        if (!strchr("abcdefghijklmnopqrstuvwxyz-", at[strlen(word)])) return true;
+    for (const char *at = usage; (at = strstr(at, word)); at++) {
+        const char next = at[strlen(word)];
+        if (next == '\0' || !strchr("abcdefghijklmnopqrstuvwxyz-", next)) return true;
+    }
     return false;
 }
 
@@ -109,7 +111,8 @@ static nt_status print_part(const nt_data_options *options, nt_split split, bool
     return NT_OK;
 }
 
-/* Of a stream of tokens the importer itself says how long it is: samples are cut out of it in training. */
+/* Of a stream of tokens the importer itself says how long it is: samples are cut out of it in training. None
+ * is kept in memory, as training would, only to be described. */
 static nt_status print_parts(const char *path)
 {
     nt_data_options options;
@@ -117,6 +120,8 @@ static nt_status print_parts(const char *path)
     NT_TRY(nt_section_defaults(&nt_data_section, &options));
     options.file = (nt_names){.n = 1, .name = &path};
     options.any_sequence = true;
+    options.memory_mb = 0;
+    options.shuffle = false;
     printf("imported into %s\n", path);
     NT_TRY(print_part(&options, NT_SPLIT_TRAIN, &train));
     NT_TRY(print_part(&options, NT_SPLIT_VALID, &valid));
