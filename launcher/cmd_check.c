@@ -74,6 +74,7 @@ static nt_status build_and_load(nt_session *session, plan *p)
 {
     nt_resume resume;
     nt_status status = nt_resume_find(session, &resume);
+    if (status == NT_OK && resume.position.step == 0) status = nt_session_hint_at_data(session);
     if (status == NT_OK) status = nt_session_build(session, true, resume.tuning_text);
     if (status == NT_OK) status = nt_session_agree(session, plan_buckets(p, session));
     if (status == NT_OK) status = nt_resume_load(session, &resume, p->buckets);

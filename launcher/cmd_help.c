@@ -135,13 +135,14 @@ static int print_all_named(char *topic)
 /* --- the nearest name --- */
 
 typedef struct names {
-    const char *name[1024];
-    int n;
+    const char *name[1024]; /* the first n of them, and NULL */
+    int n;                  /* also of those that do not fit */
 } names;
 
 static void add_name(names *all, const char *name)
 {
-    if (all->n + 1 < NT_N_ELEMS(all->name)) all->name[all->n++] = name;
+    if (all->n + 1 < NT_N_ELEMS(all->name)) all->name[all->n] = name;
+    all->n++;
 }
 
 static int add_section(const nt_section *section, void *arg)
@@ -166,6 +167,7 @@ static nt_status fail_unknown(const char *topic)
         add_name(&all, nt_loss_types()[i]);
     for (int i = 0; nt_importers()[i]; i++)
         add_name(&all, nt_importers()[i]->name);
+    NT_BUG_UNLESS(all.n < NT_N_ELEMS(all.name), "there are %d names, more than names.name holds", all.n);
     const char *nearest = nt_text_nearest(topic, all.name);
     NT_FAIL(NT_ERR_USAGE, "there is no help on '%s'%s%s%s nntrain help", topic,
             nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'? See" : "; see");

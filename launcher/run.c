@@ -536,6 +536,7 @@ static nt_status set_up(run *r)
     NT_TRY(nt_session_open_backend(s));
     plan_steps(r);
     NT_TRY(nt_resume_find(s, &r->resume));
+    if (r->resume.position.step == 0) NT_TRY(nt_session_hint_at_data(s));
     NT_TRY(nt_session_build(s, true, r->resume.tuning_text));
     NT_TRY(nt_session_agree(s, open_stepper(r)));
     r->position = r->resume.position;

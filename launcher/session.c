@@ -168,32 +168,49 @@ static nt_status check_all_see_the_same(nt_session *session)
     return NT_OK;
 }
 
+/* The root mean square of the target values of samples all over the set. */
+static nt_status measure_targets(nt_dataset *ds, double *size)
+{
+    enum { LOOKED_AT = 64 };
+    const int64_t n = ds->n_samples < LOOKED_AT ? ds->n_samples : LOOKED_AT;
+    const size_t x_bytes = nt_dataset_x_bytes(ds), target_at = (x_bytes + 7) / 8 * 8;
+    const size_t n_bytes = target_at + nt_dataset_target_bytes(ds);
+    double squares = 0;
+    char *values = malloc(n_bytes);
+    NT_CHECK_ALLOC(values, n_bytes);
+    const float *target = (const float *)(values + target_at);
+    nt_status status = NT_OK;
+    for (int64_t i = 0; i < n && status == NT_OK; i++) {
+        const int64_t row = i * (ds->n_samples / n);
+        status = nt_dataset_read(ds, &row, 1, values, values + target_at);
+        for (int64_t k = 0; status == NT_OK && k < ds->spec.n_values; k++)
+            squares += (double)target[k] * (double)target[k];
+    }
+    free(values);
+    *size = sqrt(squares / (double)(n * ds->spec.n_values));
+    NT_TRY(status);
+    return NT_OK;
+}
+
 /* Losses of values are as large as the values, and a net begins near 0: with targets of a hundred thousand,
  * as prices are, nothing seems to happen. */
 static nt_status hint_at_large_targets(nt_dataset *train)
 {
-    enum { LOOKED_AT = 64, LARGE = 100 };
-    const int64_t n = train->n_samples < LOOKED_AT ? train->n_samples : LOOKED_AT;
-    double squares = 0;
+    enum { LARGE = 100 };
+    double size = 0;
     if (train->spec.target != NT_TARGET_VALUE) return NT_OK;
-    void *x = malloc(nt_dataset_x_bytes(train));
-    float *target = malloc(nt_dataset_target_bytes(train));
-    nt_status status = NT_OK;
-    for (int64_t i = 0; x && target && i < n && status == NT_OK; i++) {
-        const int64_t row = i * (train->n_samples / n);
-        status = nt_dataset_read(train, &row, 1, x, target);
-        for (int64_t k = 0; status == NT_OK && k < train->spec.n_values; k++)
-            squares += (double)target[k] * (double)target[k];
-    }
-    free(x);
-    free(target);
-    NT_TRY(status);
-    const double size = sqrt(squares / (double)(n * train->spec.n_values));
+    NT_TRY(measure_targets(train, &size));
     if (size > LARGE)
         nt_warn("the target values are about %.2g in size, and a net learns best what is about 1: scale them "
                 "before they are imported",
                 size);
     return NT_OK;
+}
+
+nt_status nt_session_hint_at_data(nt_session *session)
+{
+    return nt_session_agree(session,
+                            nt_session_is_root(session) ? hint_at_large_targets(session->train) : NT_OK);
 }
 
 nt_status nt_session_open_data(nt_session *session, bool valid)
@@ -203,7 +220,6 @@ nt_status nt_session_open_data(nt_session *session, bool valid)
     NT_TRY(open_and_prepare(session, valid, NULL, false));
     nt_status status = make_train_feed(session);
     if (status == NT_OK && session->valid) status = make_eval_feed(session, session->valid);
-    if (status == NT_OK && nt_session_is_root(session)) status = hint_at_large_targets(session->train);
     NT_TRY(nt_session_agree(session, status));
     NT_TRY(check_all_see_the_same(session));
     return NT_OK;

@@ -61,6 +61,10 @@ NT_MUST nt_status nt_session_configure(nt_session *session);
 /* Opens the training part, and the valid part if wanted and there, with their feeds. */
 NT_MUST nt_status nt_session_open_data(nt_session *session, bool valid);
 
+/* Collective: warns of training data with which nothing would seem to happen. For a run that begins: one that
+ * goes on has heard it. */
+NT_MUST nt_status nt_session_hint_at_data(nt_session *session);
+
 /* For evaluation: as above, but only one feed, valid_feed, over the part asked for (`valid`, or the training
  * part if there is no other). checkpoint: that will be used, or NULL for the newest of the run folder. */
 NT_MUST nt_status nt_session_open_for_eval(nt_session *session, bool valid, const char *checkpoint);

@@ -114,6 +114,10 @@ says 'no test part'
 printf '%s\n' '[data]' 'file = prices.h5' '[layers]' 'value = linear units=1' >prices.ini
 expect 0 nntrain check prices.ini data.batch=2
 says 'target values are about 2.8e+05 in size'
+expect 0 nntrain prices.ini data.batch=2 run.epochs=1 optimizer.lr=1e-12
+says_once 'target values are about 2.8e+05 in size'
+expect 0 nntrain check prices.ini data.batch=2 run.epochs=2 optimizer.lr=1e-12
+does_not_say 'target values are about' # a run that goes on has heard it
 expect 65 nntrain check prices.ini data.file=prices.csv
 says 'not an HDF5 file.*nntrain import'
 expect 0 nntrain inspect "run/checkpoints/$(cat run/checkpoints/latest)"
