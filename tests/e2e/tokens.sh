@@ -79,6 +79,11 @@ does_not_say perplexity
 expect 0 nntrain cfg.ini run.output=parts run.epochs=1
 expect 0 nntrain cfg.ini run.output=parts
 [ "$(digest_of run)" = "$(digest_of parts)" ] || fail "a run in two parts ends with other weights"
+# Killed within an epoch: its row of the epoch is of all of its tokens, also of those before the checkpoint.
+NNTRAIN_FAULT="point=run.step,kind=kill,step=40" expect 137 nntrain cfg.ini run.output=cut checkpoint.every='7 steps'
+expect 0 nntrain cfg.ini run.output=cut checkpoint.every='7 steps'
+says 'going on from checkpoint .* after step 35'
+same_run run cut
 
 # Mistakes.
 expect 78 nntrain check cfg.ini data.sequence=0 data.stride=0
