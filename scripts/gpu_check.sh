@@ -121,7 +121,7 @@ architectures() {
 
 build_all() {
     section "Build"
-    local options=(-DCMAKE_BUILD_TYPE=Release -DNNTRAIN_TESTS=ON) targets=(gpu)
+    local only='' options=(-DCMAKE_BUILD_TYPE=Release -DNNTRAIN_TESTS=ON) targets=(gpu) arch # all is built, whatever is run
     if [ $build = yes ]; then
         if [ $emulate = yes ]; then
             targets=(nntrain_emu measure_device measure_ranks)
@@ -129,7 +129,9 @@ build_all() {
             for source in tests/cuda/test_cuda_*.c tests/cuda/job_*.c; do targets+=("$(basename "$source" .c)"); done
         else
             "$root/scripts/install_deps.sh" --tests || write "install_deps.sh failed; going on with what is there"
-            options+=(-DNNTRAIN_CUDA=ON "-DCMAKE_CUDA_ARCHITECTURES=$(architectures)")
+            arch=$(architectures) || arch=''
+            [ -n "$arch" ] || write "nvidia-smi does not say the compute capability; building for what nvcc finds (native)"
+            options+=(-DNNTRAIN_CUDA=ON "-DCMAKE_CUDA_ARCHITECTURES=${arch:-native}")
         fi
         check "configure" cmake -S "$root" -B "$build_dir" -G Ninja "${options[@]}" || true
         grep -h -e 'CUDA backend' -e NCCL "$log" | sed 's/^/    /' >>"$report" || true

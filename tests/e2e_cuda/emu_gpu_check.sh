@@ -21,6 +21,17 @@ expect 69 gpu_check --report report.md
 says_once 'there is no NVIDIA GPU here'
 [ "$(wc -l <err)" = 1 ] || fail "more than one line"
 
+# An nvidia-smi that does not know compute_cap; everything is built, whatever --only says. What would build is played, too.
+mkdir fake
+# shellcheck disable=SC2016
+printf '#!/bin/sh\ncase "$*" in -L) echo "GPU 0: none" ;; *compute_cap*) exit 6 ;; esac\n' >fake/nvidia-smi
+for tool in cmake ninja apt-get; do printf '#!/bin/sh\nexit 1\n' >fake/$tool; done
+chmod +x fake/*
+PATH=$work/fake:$PATH NNTRAIN_BUILD_DIR=$work/build expect 1 gpu_check --only nothing --report "$work/native.md"
+for line in 'does not say the compute capability' 'cmake .*-DCMAKE_CUDA_ARCHITECTURES=native' 'FAILED.*: build' 'nothing to test'; do
+    grep -q -- "$line" native.md || fail "the report lacks '$line'"
+done
+
 options=(--emulate --no-build --gpus 2 --report "$work/report.md" --only 'backend|cuda_modes|bench mlp fp32')
 expect 0 gpu_check "${options[@]}"
 says 'passed, 0 failed'
