@@ -49,6 +49,14 @@ def command(options, ranks, verb, *words):
     return [str(w) for w in (alone if ranks == 1 else ["mpirun", "-np", ranks, *alone])]
 
 
+def environment():
+    """What lets Open MPI run as root and more ranks than cores, as allow_small_machines of scripts/common.sh does."""
+    allowed = {"OMPI_MCA_rmaps_base_oversubscribe": "1", "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe"}
+    if os.geteuid() == 0:
+        allowed |= {f"{mpi}_ALLOW_RUN_AS_ROOT{end}": "1" for mpi in ("OMPI", "PRTE") for end in ("", "_CONFIRM")}
+    return os.environ | allowed
+
+
 def losses_of(folder):
     path = folder / "metrics.csv"
     if not path.exists():
@@ -59,13 +67,16 @@ def losses_of(folder):
 
 def run(options, ranks, folder, steps, *words):
     """Trains until the losses of so many steps are there; these."""
-    process = subprocess.Popen(command(options, ranks, "train", f"run.output={folder}", "run.log_every=1", *words),
-                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    while process.poll() is None and len(losses_of(folder)) < steps:
-        time.sleep(0.1)
-    if process.poll() is None:
-        process.send_signal(signal.SIGUSR1)
-    _, said = process.communicate()
+    with tempfile.TemporaryFile("w+") as errors:  # a pipe that nobody reads would fill
+        process = subprocess.Popen(command(options, ranks, "train", f"run.output={folder}", "run.log_every=1", *words),
+                                   stdout=subprocess.DEVNULL, stderr=errors, env=environment())
+        while process.poll() is None and len(losses_of(folder)) < steps:
+            time.sleep(0.1)
+        if process.poll() is None:
+            process.send_signal(signal.SIGUSR1)
+        process.wait()
+        errors.seek(0)
+        said = errors.read()
     losses = losses_of(folder)[:steps]
     if len(losses) < steps or process.returncode not in (0, 75):
         sys.exit(f"nntrain ended with {process.returncode} after {len(losses)} steps:\n{said}")
