@@ -53,6 +53,9 @@ typedef struct nt_importer {
 const nt_importer *const *nt_importers(void);
 const nt_importer *nt_importer_find(const char *name);
 
+/* A number in [0, 1) that is a function of the text alone: which names --test-fraction takes. */
+double nt_name_fraction(const char *name);
+
 /* --- the writer --- */
 
 typedef struct nt_import_writer nt_import_writer;

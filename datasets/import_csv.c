@@ -8,7 +8,6 @@
 #include "core/text.h"
 #include "datasets/class_words.h"
 #include "datasets/import.h"
-#include "datasets/import_tree.h"
 
 #include <float.h>
 #include <math.h>

@@ -41,19 +41,6 @@ typedef struct walk {
 
 typedef enum kind { KIND_FILE, KIND_FOLDER, KIND_LINKED_FOLDER, KIND_LEFT_OUT, KIND_OTHER } kind;
 
-/* FNV-1a, and the finaliser of MurmurHash3 because names that differ in their last letter should not lie
- * together. */
-double nt_name_fraction(const char *name)
-{
-    uint64_t h = 0xcbf29ce484222325u;
-    for (const unsigned char *c = (const unsigned char *)name; *c; c++)
-        h = (h ^ *c) * 0x100000001b3u;
-    h = (h ^ h >> 33) * 0xff51afd7ed558ccdu;
-    h = (h ^ h >> 33) * 0xc4ceb9fe1a85ec53u;
-    h ^= h >> 33;
-    return (double)(h >> 11) * 0x1p-53;
-}
-
 /* --- entries --- */
 
 static char *join(const char *folder, const char *name)

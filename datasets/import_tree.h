@@ -28,7 +28,4 @@ typedef struct nt_tree {
 NT_MUST nt_status nt_tree_list(nt_tree *tree, const nt_import_args *args);
 void nt_tree_free(nt_tree *tree);
 
-/* A number in [0, 1) that is a function of the text alone: which names --test-fraction takes. */
-double nt_name_fraction(const char *name);
-
 #endif
