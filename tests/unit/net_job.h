@@ -24,20 +24,27 @@ typedef struct job {
         if ((expr) != NT_OK) fail_msg("%s", nt_error_last()->message);                                       \
     } while (0)
 
-/* Config and model alone, for float samples of shape x and n_classes. */
-static inline nt_status job_make_model(job *j, const char *text, nt_shape x, int64_t n_classes)
+/* Config and model alone. */
+static inline nt_status job_make_model_of(job *j, const char *text, const nt_sample_spec *spec)
 {
     static const nt_section *const sections[] = {&nt_model_section, &nt_loss_section, &nt_optim_section,
                                                  NULL};
-    const nt_sample_spec spec = {
-        .x_dtype = NT_F32, .x = x, .target = NT_TARGET_CLASS, .n_classes = n_classes, .input = {.scale = 1}};
     *j = (job){0};
     NT_TRY(nt_config_parse(&j->config, "c.ini", text, strlen(text), NULL, 0, sections));
-    NT_TRY(nt_model_create(&j->model, j->config, &spec));
+    NT_TRY(nt_model_create(&j->model, j->config, spec));
     return NT_OK;
 }
 
-/* The net of a job that has its model, ready to train with batches of n. */
+/* The same for float samples of shape x and n_classes. */
+static inline nt_status job_make_model(job *j, const char *text, nt_shape x, int64_t n_classes)
+{
+    const nt_sample_spec spec = {
+        .x_dtype = NT_F32, .x = x, .target = NT_TARGET_CLASS, .n_classes = n_classes, .input = {.scale = 1}};
+    NT_TRY(job_make_model_of(j, text, &spec));
+    return NT_OK;
+}
+
+/* The net of a job that has its model, ready to train with batches of n and to be evaluated on them. */
 static inline void job_build(job *j, const char *backend, int64_t n)
 {
     const nt_backend_options options = {.threads = 1};
@@ -47,6 +54,7 @@ static inline void job_build(job *j, const char *backend, int64_t n)
         .seed = 3, .tuning = j->tuning, .optim = nt_config_section(j->config, &nt_optim_section)};
     MUST(nt_net_create(&j->net, j->model, j->backend, &net_options));
     MUST(nt_net_want(j->net, NT_MODE_TRAIN, n));
+    MUST(nt_net_want(j->net, NT_MODE_EVAL, n));
     MUST(nt_net_build(j->net));
 }
 

@@ -2,26 +2,12 @@
  * fused ReLU, in place where the flags allow it. The cases are those of every backend (backend_cases.h), and
  * what is the cpu's own matter: products of several blocks, flattened maps in blocked layout. Convolutions
  * have test_cpu_conv2d.c. */
-#include "tests/unit/backend_cases.h"
+#include "tests/unit/cpu_cases.h"
 
-/* one or two roundings to float */
-#define ROUNDING 3e-7
-/* float sums of up to a few thousand terms of order 1 */
-#define SUMS 3e-6
-/* our exponential: 4e-7, then a few operations */
-#define EXPONENTIAL 2e-6
-
-/* Runs a case as it is, in place, and in inference. */
 static void all_ways(pair_spec spec, double tolerance)
 {
     spec.tolerance = tolerance;
-    pair_check(&spec);
-    spec.in_place = true;
-    pair_check(&spec);
-    spec.inference = true;
-    pair_check(&spec);
-    spec.in_place = false;
-    pair_check(&spec);
+    check_all_ways(spec);
 }
 
 static void to_rounding(pair_spec spec)

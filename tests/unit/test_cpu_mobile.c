@@ -5,38 +5,7 @@
 #include "core/layers/batchnorm.h"
 #include "core/layers/losses.h"
 #include "core/layers/stochastic_depth.h"
-#include "tests/unit/op_pair.h"
-
-/* one or two roundings to float */
-#define ROUNDING 3e-7
-/* float sums of up to a few thousand terms of order 1 */
-#define SUMS 3e-6
-/* our exponential: 4e-7, then a few operations */
-#define EXPONENTIAL 2e-6
-
-static nt_tensor f32(int n_dims, int64_t a, int64_t b, int64_t c, int64_t d)
-{
-    nt_shape shape = {.n_dims = n_dims, .dim = {a, b, c, d}};
-    return nt_tensor_plain(NT_F32, shape);
-}
-
-/* Runs a case as it is, in place, and in inference. */
-static void check_all_ways(pair_spec spec)
-{
-    pair_check(&spec);
-    spec.in_place = true;
-    pair_check(&spec);
-    spec.inference = true;
-    pair_check(&spec);
-    spec.in_place = false;
-    pair_check(&spec);
-}
-
-static const struct image_case {
-    int64_t n, c, h, w;
-    bool blocked;
-} images[] = {{2, 16, 8, 8, true}, {2, 33, 4, 4, true}, {2, 17, 5, 6, false}, {4, 48, 1, 1, true}};
-enum { N_IMAGES = sizeof images / sizeof images[0] };
+#include "tests/unit/cpu_cases.h"
 
 static const nt_activation_options relu6 = {.function = NT_ACT_RELU6};
 

@@ -2,24 +2,15 @@
  * cpu takes the same steps as ref; it is one slot, in files under both names; what a user may get wrong. */
 #include "core/gradcheck.h"
 #include "core/model.h"
-#include "core/net.h"
 #include "core/rng.h"
 #include "core/safetensors.h"
 #include "core/weights.h"
+#include "net_job.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
-
-#define MUST(expr)                                                                                           \
-    do {                                                                                                     \
-        if ((expr) != NT_OK) fail_msg("%s", nt_error_last()->message);                                       \
-    } while (0)
 
 enum { N = 6, T = 5, VOCABULARY = 11, FEATURES = 40 };
 
@@ -40,18 +31,14 @@ enum { N = 6, T = 5, VOCABULARY = 11, FEATURES = 40 };
     "[layers]\na = linear units=40 activation=relu\nb = linear units=40 weight=a\nc = linear units=40 "      \
     "weight=b activation=tanh\nd = linear units=3\n[loss]\ntype = mse\n"
 
-typedef struct job {
-    nt_config *config;
-    nt_model *model;
-    nt_backend *backend;
-    nt_tuning *tuning;
-    nt_net *net;
+typedef struct tied {
+    job job;
     int32_t token[N * T], label[N * T];
     float x[N * FEATURES], value[N * 3];
     int64_t sample[N];
     nt_batch batch;
     nt_pass pass;
-} job;
+} tied;
 
 static const nt_section *const sections[] = {&nt_model_section, &nt_loss_section, &nt_optim_section, NULL};
 
@@ -81,7 +68,7 @@ static uint32_t word(int i)
     return nt_rng_block(7, NT_RNG_TEST, 0, (uint32_t)i, 0, 0).v[0];
 }
 
-static void fill(job *j, bool tokens)
+static void fill(tied *j, bool tokens)
 {
     for (int i = 0; i < N * T; i++) {
         j->token[i] = (int32_t)(word(i) % VOCABULARY);
@@ -100,33 +87,14 @@ static void fill(job *j, bool tokens)
     j->pass = (nt_pass){.scale = 1.0 / N, .share = 1, .seed = 1, .sample = j->sample};
 }
 
-static void open_job(job *j, const char *text, const char *backend)
+static void open_job(tied *j, const char *text, const char *backend)
 {
-    memset(j, 0, sizeof *j);
     char all[2048];
     snprintf(all, sizeof all, "%s[optimizer]\ntype = sgd\nlr = 0.1\nmomentum = 0.9\n", text);
-    nt_sample_spec spec = spec_of(text);
-    MUST(nt_config_parse(&j->config, "shared.ini", all, strlen(all), NULL, 0, sections));
-    MUST(nt_model_create(&j->model, j->config, &spec));
-    const nt_backend_options options = {.threads = 1};
-    MUST(nt_backend_create(&j->backend, backend, &options));
-    MUST(nt_tuning_create(&j->tuning, false));
-    const nt_net_options net = {
-        .seed = 5, .tuning = j->tuning, .optim = nt_config_section(j->config, &nt_optim_section)};
-    MUST(nt_net_create(&j->net, j->model, j->backend, &net));
-    MUST(nt_net_want(j->net, NT_MODE_TRAIN, N));
-    MUST(nt_net_want(j->net, NT_MODE_EVAL, N));
-    MUST(nt_net_build(j->net));
+    const nt_sample_spec spec = spec_of(text);
+    MUST(job_make_model_of(&j->job, all, &spec));
+    job_build(&j->job, backend, N);
     fill(j, reads_tokens(text));
-}
-
-static void close_job(job *j)
-{
-    nt_net_destroy(j->net);
-    nt_tuning_destroy(j->tuning);
-    nt_backend_destroy(j->backend);
-    nt_model_destroy(j->model);
-    nt_config_destroy(j->config);
 }
 
 static void gradient_is_the_sum(void **state)
@@ -134,26 +102,26 @@ static void gradient_is_the_sum(void **state)
     (void)state;
     static const char *const texts[] = {LANGUAGE, WITH_BIAS, CHAIN};
     for (int i = 0; i < 3; i++) {
-        job j;
+        tied j;
         nt_gradcheck_result result;
         open_job(&j, texts[i], "ref64");
-        MUST(nt_gradcheck_net(j.net, &j.batch, 1e-5, 30, &result));
+        MUST(nt_gradcheck_net(j.job.net, &j.batch, 1e-5, 30, &result));
         if (!(result.worst < 1e-8)) fail_msg("text %d: %s differs by %g", i, result.where, result.worst);
-        close_job(&j);
+        job_close(&j.job);
     }
 }
 
 /* Gradients of all slots, one after the other. */
-static float *gradients(job *j, int64_t *n)
+static float *gradients(tied *j, int64_t *n)
 {
     *n = 0;
-    for (int s = 0; s < nt_net_n_slots(j->net); s++)
-        *n += nt_shape_elems(nt_net_get_slot(j->net, s)->tensor.shape);
+    for (int s = 0; s < nt_net_n_slots(j->job.net); s++)
+        *n += nt_shape_elems(nt_net_get_slot(j->job.net, s)->tensor.shape);
     float *all = malloc((size_t)*n * sizeof *all), *next = all;
     assert_non_null(all);
-    for (int s = 0; s < nt_net_n_slots(j->net); s++) {
-        MUST(nt_net_read(j->net, s, NT_ARRAY_GRAD, next));
-        next += nt_shape_elems(nt_net_get_slot(j->net, s)->tensor.shape);
+    for (int s = 0; s < nt_net_n_slots(j->job.net); s++) {
+        MUST(nt_net_read(j->job.net, s, NT_ARRAY_GRAD, next));
+        next += nt_shape_elems(nt_net_get_slot(j->job.net, s)->tensor.shape);
     }
     return all;
 }
@@ -164,46 +132,46 @@ static void assigns_and_accumulates(void **state)
     (void)state;
     static const char *const texts[] = {LANGUAGE, WITH_BIAS, CHAIN}, *const backends[] = {"ref", "cpu"};
     for (int i = 0; i < 6; i++) {
-        job j;
+        tied j;
         int64_t n;
         open_job(&j, texts[i / 2], backends[i % 2]);
-        MUST(nt_net_forward(j.net, NT_MODE_TRAIN, &j.batch, &j.pass));
-        MUST(nt_net_backward(j.net, &j.pass, NULL, NULL));
+        MUST(nt_net_forward(j.job.net, NT_MODE_TRAIN, &j.batch, &j.pass));
+        MUST(nt_net_backward(j.job.net, &j.pass, NULL, NULL));
         float *once = gradients(&j, &n);
-        MUST(nt_net_forward(j.net, NT_MODE_TRAIN, &j.batch, &j.pass));
-        MUST(nt_net_backward(j.net, &j.pass, NULL, NULL));
+        MUST(nt_net_forward(j.job.net, NT_MODE_TRAIN, &j.batch, &j.pass));
+        MUST(nt_net_backward(j.job.net, &j.pass, NULL, NULL));
         float *again = gradients(&j, &n);
         assert_memory_equal(once, again, (size_t)n * sizeof *once);
         nt_pass adding = j.pass;
         adding.accumulate = true;
-        MUST(nt_net_forward(j.net, NT_MODE_TRAIN, &j.batch, &adding));
-        MUST(nt_net_backward(j.net, &adding, NULL, NULL));
+        MUST(nt_net_forward(j.job.net, NT_MODE_TRAIN, &j.batch, &adding));
+        MUST(nt_net_backward(j.job.net, &adding, NULL, NULL));
         float *twice = gradients(&j, &n);
         for (int64_t k = 0; k < n; k++) /* a rounding of each sum */
             if (!(fabsf(twice[k] - 2 * once[k]) <= 1e-5f * (1 + fabsf(once[k]))))
                 fail_msg("text %d on %s: element %d is %g, not twice %g", i / 2, backends[i % 2], (int)k,
                          (double)twice[k], (double)once[k]);
         free(once), free(again), free(twice);
-        close_job(&j);
+        job_close(&j.job);
     }
 }
 
 static double loss_after(const char *text, const char *backend, int steps)
 {
-    job j;
+    tied j;
     nt_loss_sum sum;
     open_job(&j, text, backend);
     for (int step = 0; step < steps; step++) {
         const nt_net_step take = {.lr = 0.1, .step = step, .batch = N};
-        nt_net_step_in_ops(j.net, &take);
-        MUST(nt_net_begin_step(j.net));
-        MUST(nt_net_forward(j.net, NT_MODE_TRAIN, &j.batch, &j.pass));
-        MUST(nt_net_backward(j.net, &j.pass, NULL, NULL));
-        MUST(nt_net_measure_and_update(j.net, &take, 0, nt_net_n_elems(j.net)));
+        nt_net_step_in_ops(j.job.net, &take);
+        MUST(nt_net_begin_step(j.job.net));
+        MUST(nt_net_forward(j.job.net, NT_MODE_TRAIN, &j.batch, &j.pass));
+        MUST(nt_net_backward(j.job.net, &j.pass, NULL, NULL));
+        MUST(nt_net_measure_and_update(j.job.net, &take, 0, nt_net_n_elems(j.job.net)));
     }
-    MUST(nt_net_forward(j.net, NT_MODE_EVAL, &j.batch, &j.pass));
-    MUST(nt_net_loss(j.net, &sum));
-    close_job(&j);
+    MUST(nt_net_forward(j.job.net, NT_MODE_EVAL, &j.batch, &j.pass));
+    MUST(nt_net_loss(j.job.net, &sum));
+    job_close(&j.job);
     return sum.loss / N;
 }
 
@@ -224,11 +192,11 @@ static void cpu_trains_as_ref(void **state)
 static void is_counted_once(void **state)
 {
     (void)state;
-    job j;
+    tied j;
     open_job(&j, WITH_BIAS, "ref");
-    assert_int_equal(nt_model_n_params(j.model), 11 * 8 + 8 * 8 + 8 + 11);
-    assert_int_equal(nt_net_n_slots(j.net), 4);
-    close_job(&j);
+    assert_int_equal(nt_model_n_params(j.job.model), 11 * 8 + 8 * 8 + 8 + 11);
+    assert_int_equal(nt_net_n_slots(j.job.net), 4);
+    job_close(&j.job);
 }
 
 static const char file_name[] = "shared_weight.safetensors";
@@ -257,21 +225,21 @@ static nt_status get(void *arg, int index, float *values)
 static void files_hold_both_names(void **state)
 {
     (void)state;
-    job j;
+    tied j;
     nt_safetensors *file;
     open_job(
         &j,
         "[layers]\nwte = embedding num_embeddings=11 embedding_dim=8\nlm_head = linear axis=last units=11 "
         "bias=no weight=wte\n[loss]\ntype = cross_entropy\nclass_dim = last\n",
         "cpu");
-    MUST(nt_weights_save(j.net, file_name));
+    MUST(nt_weights_save(j.job.net, file_name));
     MUST(nt_safetensors_open(&file, file_name));
     assert_int_equal(nt_safetensors_count(file), 2);
     float *a = read_tensor(file, "wte.weight"), *b = read_tensor(file, "lm_head.weight");
     assert_memory_equal(a, b, VOCABULARY * 8 * sizeof *a);
     free(a), free(b);
     nt_safetensors_close(file);
-    MUST(nt_weights_load(j.net, file_name, false));
+    MUST(nt_weights_load(j.job.net, file_name, false));
 
     source s = {0};
     const nt_safetensors_item items[] = {{"wte.weight", nt_shape_of(2, (int64_t)VOCABULARY, (int64_t)8)},
@@ -280,18 +248,18 @@ static void files_hold_both_names(void **state)
     float got[VOCABULARY * 8];
     for (int i = 0; i < 2; i++) { /* either name alone */
         MUST(nt_safetensors_write(file_name, &items[i], 1, "test", get, &s));
-        MUST(nt_weights_load(j.net, file_name, false));
-        MUST(nt_net_read(j.net, 0, NT_ARRAY_PARAM, got));
+        MUST(nt_weights_load(j.job.net, file_name, false));
+        MUST(nt_net_read(j.job.net, 0, NT_ARRAY_PARAM, got));
         assert_true(got[5] == 3);
         s.value[0][5] = 3;
     }
     s.value[1][5] = 4;
     MUST(nt_safetensors_write(file_name, items, 2, "test", get, &s));
-    assert_int_equal(nt_weights_load(j.net, file_name, false), NT_ERR_CONFIG);
+    assert_int_equal(nt_weights_load(j.job.net, file_name, false), NT_ERR_CONFIG);
     assert_non_null(strstr(nt_error_last()->message, "'wte.weight' and 'lm_head.weight' of the file differ"));
     nt_error_clear();
     assert_int_equal(unlink(file_name), 0);
-    close_job(&j);
+    job_close(&j.job);
 }
 
 static void mistakes(void **state)
